@@ -1,0 +1,2 @@
+//! Is what a person types.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Is the node: keeper and server.
+fn main() {}

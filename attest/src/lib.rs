@@ -1,0 +1,5 @@
+//! Decides what a machine's bytes mean: identity, quote, boot log, ledger, policy, verdict.
+//!
+//! No clock, no randomness, no I/O and no cryptography of its own: all are arguments.
+#![no_std]
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! Reads and writes the bytes a machine speaks: TPM commands, event log, IMA list, SMBIOS.
+//!
+//! No allocation, no I/O: devices are traits, and a parser borrows what it is given.
+#![no_std]

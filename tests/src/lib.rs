@@ -1,0 +1,1 @@
+//! Checks the others: end to end, vectors, attacks, fuzz, benches.
