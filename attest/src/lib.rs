@@ -3,3 +3,5 @@
 //! No clock, no randomness, no I/O and no cryptography of its own: all are arguments.
 #![no_std]
 extern crate alloc;
+
+pub mod cbor;
