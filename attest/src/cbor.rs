@@ -5,8 +5,8 @@
 //! from outside are `heapless::Vec`, so that a claimed length never allocates.
 
 use alloc::vec::Vec;
-use core::fmt;
-use serde::{Deserialize, Serialize, ser::Error as _};
+use core::{fmt, marker::PhantomData};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_cbor::ser::Write;
 
 /// Exactly 32 bytes, a CBOR byte string: a digest, a nonce, a binder or an Ed25519 key.
@@ -83,7 +83,7 @@ impl Write for Comparer<'_> {
     type Error = serde_cbor::Error;
 
     fn write_all(&mut self, written: &[u8]) -> Result<(), Self::Error> {
-        self.rest = self.rest.strip_prefix(written).ok_or_else(|| serde_cbor::Error::custom("differs"))?;
+        self.rest = self.rest.strip_prefix(written).ok_or_else(|| <serde_cbor::Error as serde::ser::Error>::custom("differs"))?;
         Ok(())
     }
 }
@@ -99,6 +99,74 @@ impl Write for Sink<'_> {
         self.out.extend_from_slice(written);
         Ok(())
     }
+}
+
+/// The first element of a message or statement: one fixed text that says what it is. Decoding any other text fails.
+pub struct Tag<T>(PhantomData<T>);
+
+/// The text of a [`Tag`].
+pub trait TagText {
+    /// As it stands in CBOR.
+    const TEXT: &'static str;
+}
+
+impl<T> Tag<T> {
+    /// The one value.
+    pub const fn new() -> Self {
+        Tag(PhantomData)
+    }
+}
+
+impl<T> Default for Tag<T> {
+    fn default() -> Self {
+        Tag::new()
+    }
+}
+
+impl<T> Clone for Tag<T> {
+    fn clone(&self) -> Self {
+        Tag::new()
+    }
+}
+
+impl<T> PartialEq for Tag<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Tag<T> {}
+
+impl<T: TagText> fmt::Debug for Tag<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::TEXT)
+    }
+}
+
+impl<T: TagText> Serialize for Tag<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(T::TEXT)
+    }
+}
+
+impl<'de, T: TagText> Deserialize<'de> for Tag<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        if text == T::TEXT { Ok(Tag::new()) } else { Err(D::Error::custom("another tag")) }
+    }
+}
+
+/// Declares tag types with their texts.
+#[macro_export]
+macro_rules! tags {
+    ($( $(#[$meta:meta])* $name:ident => $text:literal ),+ $(,)?) => { $(
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub enum $name {}
+        impl $crate::cbor::TagText for $name {
+            const TEXT: &'static str = $text;
+        }
+    )+ };
 }
 
 /// Declares a struct that is a CBOR map with integer keys, in the order of their encodings: as COSE headers

@@ -4,4 +4,11 @@
 #![no_std]
 extern crate alloc;
 
+pub mod budget;
 pub mod cbor;
+pub mod engine;
+pub mod evidence;
+pub mod ledger;
+pub mod merkle;
+pub mod verdict;
+pub mod wire;

@@ -2,3 +2,5 @@
 //!
 //! No allocation, no I/O: devices are traits, and a parser borrows what it is given.
 #![no_std]
+
+pub mod hash;

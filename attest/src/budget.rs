@@ -1,0 +1,36 @@
+//! Every limit on outside input that this crate reads, with its unit and source; checked before anything is allocated.
+
+/// Answers a challenge may weigh: log, IMA list and ledger at their limits, and 64 KiB for the rest.
+pub const ANSWER_BYTES: usize = LOG_BYTES + IMA_BYTES + LEDGER_BYTES + 64 * 1024;
+/// A boot event log; the largest seen is 73 KB, the reserved area of firmware is 64 KiB to 256 KiB.
+pub const LOG_BYTES: usize = 1024 * 1024;
+/// An IMA list from entry n on; 2,365 entries of a server weigh 294 KB.
+pub const IMA_BYTES: usize = 16 * 1024 * 1024;
+/// Entry 0 and the commits of one boot, 48 bytes each.
+pub const LEDGER_BYTES: usize = 4 * 1024 * 1024;
+/// Claims under `claims_digest`.
+pub const CLAIMS_BYTES: usize = 4096;
+/// A TPMS_ATTEST with four banks is 169 bytes; TPM2B_ATTEST's own limit (TPM 2.0 Part 2, 10.12.9) is about 1.3 KB.
+pub const ATTEST_BYTES: usize = 2048;
+/// A TPMT_SIGNATURE: RSA-4096 is 518 bytes.
+pub const SIGNATURE_BYTES: usize = 1024;
+/// A TPMT_PUBLIC: RSA-4096 with a policy is about 600 bytes.
+pub const PUBLIC_AREA_BYTES: usize = 1024;
+/// Identity: EK certificates, authorities from NV and the AK.
+pub const IDENTITY_BYTES: usize = 64 * 1024;
+/// Certified EKs of one chip: RSA and ECC, low and high range (TCG EK Credential Profile 2.6, 2.2.2).
+pub const EKS: usize = 4;
+/// Authority certificates in NV, 0x01c00100 to 0x01c001ff; chains seen have at most three.
+pub const EK_CHAIN: usize = 8;
+/// One credential challenge: a blob and an encrypted secret for each EK.
+pub const CREDENTIAL_BYTES: usize = 8 * 1024;
+/// A challenge with the digests of the parts that the asker holds.
+pub const ASK_BYTES: usize = 1024;
+/// Parts of which an asker may say that it holds them.
+pub const HELD_PARTS: usize = 8;
+/// Depth of a batch: 2^16 waiting challenges.
+pub const BATCH_DEPTH: usize = 16;
+/// Session keys of one boot that evidence lists: the quoted one and those whose connections still live.
+pub const SESSION_KEYS: usize = 4;
+/// A COSE_Sign1 statement: enrolment record, EAR or mandate.
+pub const STATEMENT_BYTES: usize = 256 * 1024;

@@ -1,0 +1,286 @@
+//! Every message between an asker and a node, and every string that the node's keys sign. All are *claimed*:
+//! decoding proves shape, nothing else. [`crate::verify`] makes facts of them.
+
+use crate::{
+    budget,
+    cbor::{self, Bytes, Bytes32, CborError, Tag},
+    engine::{Engine, sha256},
+    merkle,
+};
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// How the asker came; it is part of the leaf, and an asker accepts only the kind by which it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A Unix socket, or offline: the binder is zero and the verdict says `channel: none`.
+    None,
+    /// The asker dialled the node: TLS with the node as server.
+    TlsServer,
+    /// The node dialled the asker (push): TLS with the node as client.
+    TlsClient,
+    /// Through the node, from a VM's channel.
+    Vm,
+}
+
+impl Kind {
+    /// The text in CBOR, which is also the context of the TLS exporter.
+    pub fn text(self) -> &'static str {
+        match self {
+            Kind::None => "none",
+            Kind::TlsServer => "tls-server",
+            Kind::TlsClient => "tls-client",
+            Kind::Vm => "vm",
+        }
+    }
+}
+
+/// `GET /v1/identity`: who the node says it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity<'a>(
+    Tag<IdentityTag>,
+    /// The AK's TPMT_PUBLIC.
+    #[serde(borrow)]
+    pub &'a Bytes,
+    /// The certified EKs of the chip.
+    #[serde(borrow)]
+    pub heapless::Vec<EkClaim<'a>, { budget::EKS }>,
+    /// Authority certificates from NV, DER.
+    #[serde(borrow)]
+    pub heapless::Vec<&'a Bytes, { budget::EK_CHAIN }>,
+);
+
+/// One EK certificate as it lies in NV or in a file, the NV index it came from (`None`: a file), and the EK template
+/// in NV where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EkClaim<'a>(
+    #[serde(borrow)] pub &'a Bytes,
+    pub Option<u32>,
+    #[serde(borrow)] pub Option<&'a Bytes>,
+);
+
+impl<'a> Identity<'a> {
+    /// A node's own identity.
+    pub fn new(
+        ak_public: &'a [u8],
+        eks: heapless::Vec<EkClaim<'a>, { budget::EKS }>,
+        chain: heapless::Vec<&'a Bytes, { budget::EK_CHAIN }>,
+    ) -> Identity<'a> {
+        Identity(Tag::new(), Bytes::new(ak_public), eks, chain)
+    }
+
+    /// Reads a claimed identity.
+    pub fn decode(bytes: &'a [u8]) -> Result<Identity<'a>, CborError> {
+        cbor::decode(bytes, budget::IDENTITY_BYTES)
+    }
+}
+
+/// `POST /v1/credential`: proves that AK and EK live in one TPM, to whoever made the secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialChallenge<'a>(
+    Tag<CredentialTag>,
+    /// The asker's nonce.
+    pub Bytes32,
+    /// One for each EK that is to be activated.
+    #[serde(borrow)]
+    pub heapless::Vec<Credential<'a>, { budget::EKS }>,
+);
+
+/// Position of the EK in [`Identity`], TPM2B_ID_OBJECT's and TPM2B_ENCRYPTED_SECRET's contents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential<'a>(pub u8, #[serde(borrow)] pub &'a Bytes, #[serde(borrow)] pub &'a Bytes);
+
+impl<'a> CredentialChallenge<'a> {
+    /// A challenge with this nonce.
+    pub fn new(nonce: [u8; 32], credentials: heapless::Vec<Credential<'a>, { budget::EKS }>) -> Self {
+        CredentialChallenge(Tag::new(), Bytes32::new(nonce), credentials)
+    }
+
+    /// Reads a stranger's challenge.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, CborError> {
+        cbor::decode(bytes, budget::CREDENTIAL_BYTES)
+    }
+}
+
+/// The answer to a [`CredentialChallenge`]: for each credential HMAC-SHA256(secret, [`activation_statement`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialAnswer(Tag<ActivatedTag>, pub heapless::Vec<Bytes32, { budget::EKS }>);
+
+impl CredentialAnswer {
+    /// The proofs, in the order of the challenge.
+    pub fn new(proofs: heapless::Vec<Bytes32, { budget::EKS }>) -> CredentialAnswer {
+        CredentialAnswer(Tag::new(), proofs)
+    }
+
+    /// Reads a node's answer.
+    pub fn decode(bytes: &[u8]) -> Result<CredentialAnswer, CborError> {
+        cbor::decode(bytes, budget::CREDENTIAL_BYTES)
+    }
+}
+
+/// `POST /v1/evidence`: a challenge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask(
+    Tag<AskTag>,
+    /// The asker's nonce.
+    pub Bytes32,
+    /// Whether a fresh signature of the session key over the last quote will do.
+    pub Mode,
+    /// SHA-256 of the parts that the asker holds; such a part comes as its digest.
+    pub heapless::Vec<Bytes32, { budget::HELD_PARTS }>,
+    /// First IMA entry wanted, from 0.
+    pub u64,
+);
+
+/// What the asker wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A quote made after this challenge came.
+    Fresh,
+    /// The last quote, with F's signature over this challenge.
+    Cached,
+}
+
+impl Ask {
+    /// A challenge with this nonce.
+    pub fn new(
+        nonce: [u8; 32],
+        mode: Mode,
+        held: heapless::Vec<Bytes32, { budget::HELD_PARTS }>,
+        ima_from: u64,
+    ) -> Ask {
+        Ask(Tag::new(), Bytes32::new(nonce), mode, held, ima_from)
+    }
+
+    /// Reads a stranger's challenge.
+    pub fn decode(bytes: &[u8]) -> Result<Ask, CborError> {
+        cbor::decode(bytes, budget::ASK_BYTES)
+    }
+}
+
+/// The answer to an [`Ask`]: what ties this challenge to the quote, and the evidence that a whole batch shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<'a>(
+    Tag<AnswerTag>,
+    /// How the node says the asker came.
+    pub Kind,
+    /// What ties the challenge to the quote.
+    pub Tie,
+    /// The collection, see [`crate::evidence::Evidence`].
+    #[serde(borrow)]
+    pub &'a Bytes,
+);
+
+/// What ties a challenge to a quote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tie {
+    /// Index of the leaf, number of leaves, path from the bottom up.
+    Fresh(u64, u64, heapless::Vec<Bytes32, { budget::BATCH_DEPTH }>),
+    /// Ledger commit and head now, IMA count now, F's signature over [`answer_statement`].
+    Cached(u64, Bytes32, u64, serde_bytes::ByteArray<64>),
+}
+
+impl<'a> Answer<'a> {
+    /// A node's answer.
+    pub fn new(kind: Kind, tie: Tie, evidence: &'a [u8]) -> Answer<'a> {
+        Answer(Tag::new(), kind, tie, Bytes::new(evidence))
+    }
+
+    /// Reads a claimed answer.
+    pub fn decode(bytes: &'a [u8]) -> Result<Answer<'a>, CborError> {
+        cbor::decode(bytes, budget::ANSWER_BYTES)
+    }
+}
+
+/// The leaf of one challenge: SHA-256(0x00 ‖ dCBOR([kind, nonce, binder])).
+pub fn leaf(
+    engine: &dyn Engine,
+    kind: Kind,
+    nonce: &[u8; 32],
+    binder: &[u8; 32],
+) -> Result<merkle::Node, CborError> {
+    let challenge = cbor::encode(&(kind, Bytes32::new(*nonce), Bytes32::new(*binder)))?;
+    Ok(sha256(engine, &[&[LEAF_PREFIX], &challenge]))
+}
+
+/// extraData = SHA-256(dCBOR(["garant/quote/1", batch_root, F, claims_digest])).
+pub fn extra_data(
+    engine: &dyn Engine,
+    batch_root: &[u8; 32],
+    session_key: &[u8; 32],
+    claims_digest: &[u8; 32],
+) -> Result<[u8; 32], CborError> {
+    let bytes = cbor::encode(&(
+        Tag::<QuoteTag>::new(),
+        Bytes32::new(*batch_root),
+        Bytes32::new(*session_key),
+        Bytes32::new(*claims_digest),
+    ))?;
+    Ok(sha256(engine, &[&bytes]))
+}
+
+/// What B signs: `"garant/key/1\0" ‖ F`.
+pub fn key_statement(session_key: &[u8; 32]) -> Vec<u8> {
+    [KEY_LABEL, session_key].concat()
+}
+
+/// State that a cached answer is signed over, beside the challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachedState {
+    /// SHA-256(TPMS_ATTEST ‖ TPMT_SIGNATURE) of the quote.
+    pub quote_digest: [u8; 32],
+    /// Number of the last ledger commit.
+    pub commit: u64,
+    /// The ledger's head, in SHA-256.
+    pub head: [u8; 32],
+    /// Entries in the IMA list now.
+    pub ima_count: u64,
+}
+
+/// What F signs for a cached answer: `"garant/answer/1\0" ‖ dCBOR([kind, nonce, binder, quote digest, commit, head,
+/// IMA count])`.
+pub fn answer_statement(
+    kind: Kind,
+    nonce: &[u8; 32],
+    binder: &[u8; 32],
+    state: &CachedState,
+) -> Result<Vec<u8>, CborError> {
+    let body = cbor::encode(&(
+        kind,
+        Bytes32::new(*nonce),
+        Bytes32::new(*binder),
+        Bytes32::new(state.quote_digest),
+        state.commit,
+        Bytes32::new(state.head),
+        state.ima_count,
+    ))?;
+    Ok([ANSWER_LABEL, &body].concat())
+}
+
+/// What the activated secret authenticates: `"garant/enrol/1\0" ‖ kind ‖ nonce ‖ binder`, never the secret itself.
+pub fn activation_statement(kind: Kind, nonce: &[u8; 32], binder: &[u8; 32]) -> Vec<u8> {
+    [ENROL_LABEL, kind.text().as_bytes(), nonce, binder].concat()
+}
+
+const LEAF_PREFIX: u8 = 0x00;
+const KEY_LABEL: &[u8] = b"garant/key/1\0";
+const ANSWER_LABEL: &[u8] = b"garant/answer/1\0";
+const ENROL_LABEL: &[u8] = b"garant/enrol/1\0";
+
+crate::tags! {
+    /// An identity.
+    IdentityTag => "garant/identity/1",
+    /// A credential challenge.
+    CredentialTag => "garant/credential/1",
+    /// The answer to a credential challenge.
+    ActivatedTag => "garant/activated/1",
+    /// A challenge.
+    AskTag => "garant/ask/1",
+    /// The answer to a challenge.
+    AnswerTag => "garant/answer/1",
+    /// What a quote's extraData is the digest of.
+    QuoteTag => "garant/quote/1",
+}
