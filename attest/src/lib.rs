@@ -6,9 +6,11 @@ extern crate alloc;
 
 pub mod budget;
 pub mod cbor;
+pub mod cose;
 pub mod engine;
 pub mod evidence;
 pub mod ledger;
 pub mod merkle;
+mod spki;
 pub mod verdict;
 pub mod wire;

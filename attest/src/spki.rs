@@ -1,0 +1,52 @@
+//! SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) of a public key, and the id that names a key everywhere: its SHA-256.
+
+use crate::engine::{Engine, PublicKey, sha256};
+use alloc::vec::Vec;
+use der::{
+    Encode, Sequence,
+    asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
+};
+use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+
+impl PublicKey {
+    /// The DER of SubjectPublicKeyInfo; `None` for a key that DER cannot carry.
+    pub fn spki(&self) -> Option<Vec<u8>> {
+        match self {
+            PublicKey::P256(point) => info(EC_PUBLIC_KEY, Some((&P256).into()), point),
+            PublicKey::P384(point) => info(EC_PUBLIC_KEY, Some((&P384).into()), point),
+            PublicKey::P521(point) => info(EC_PUBLIC_KEY, Some((&P521).into()), point),
+            PublicKey::Ed25519(key) => info(ED25519, None, key),
+            PublicKey::Rsa { modulus, exponent } => {
+                let exponent = exponent.to_be_bytes();
+                let modulus = UintRef::new(modulus).ok()?;
+                let key = RsaPublicKey { modulus, exponent: UintRef::new(&exponent).ok()? };
+                info(RSA_ENCRYPTION, Some(AnyRef::NULL), &key.to_der().ok()?)
+            }
+        }
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo: the key id of statements, policies and configurations.
+    pub fn id(&self, engine: &dyn Engine) -> Option<[u8; 32]> {
+        Some(sha256(engine, &[&self.spki()?]))
+    }
+}
+
+fn info(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>, key: &[u8]) -> Option<Vec<u8>> {
+    let algorithm = AlgorithmIdentifierRef { oid, parameters };
+    let subject_public_key = BitStringRef::from_bytes(key).ok()?;
+    SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().ok()
+}
+
+/// RFC 8017 §A.1.1.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1"); // RFC 8017 C
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1"); // RFC 5480 2.1.1
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"); // RFC 5480 2.1.1.1
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34"); // RFC 5480 2.1.1.1
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35"); // RFC 5480 2.1.1.1
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112"); // RFC 8410 3
