@@ -184,6 +184,15 @@ macro_rules! int_map {
             $( $(#[$field_meta])* pub $field: $ty ),+
         }
 
+        impl $(<$life>)? $crate::cbor::MapField for $name $(<$life>)? {
+            fn is_present(&self) -> bool {
+                true
+            }
+            fn or_absent(read: Option<Self>) -> Option<Self> {
+                read
+            }
+        }
+
         impl $(<$life>)? serde::Serialize for $name $(<$life>)? {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap;

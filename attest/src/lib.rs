@@ -7,6 +7,8 @@ extern crate alloc;
 pub mod budget;
 pub mod cbor;
 pub mod cose;
+pub mod counters;
+pub mod ear;
 pub mod engine;
 pub mod enrolment;
 pub mod evidence;
