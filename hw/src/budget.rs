@@ -1,0 +1,18 @@
+//! Every limit on what a machine says, with its unit and source.
+
+/// Bytes of a command or response at most: the codec's and libtpms' MAX_COMMAND_SIZE and MAX_RESPONSE_SIZE.
+pub const FRAME_BYTES: usize = 4096;
+
+/// How often a command is sent again when the TPM answers RETRY, YIELDED or TESTING. A self test takes up to a second on
+/// old chips; with the pauses of the device this is three seconds.
+pub const RESENDS: u32 = 12;
+
+/// Bytes of a TPMS_ATTEST of a quote: 4 + 2 + name 68 + extraData 68 + clock 17 + firmware 8 + selection 4 + 8 × 7 +
+/// digest 66 are 293.
+pub const ATTEST_BYTES: usize = 320;
+
+/// Bytes of a TPMT_SIGNATURE: 4 + 2 + 512 for RSA-4096.
+pub const SIGNATURE_BYTES: usize = 520;
+
+/// Bytes of a TPMT_PUBLIC: 10 + policy 66 + parameters 24 + modulus 514 are 614.
+pub const PUBLIC_AREA_BYTES: usize = 640;
