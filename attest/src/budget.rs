@@ -34,3 +34,7 @@ pub const BATCH_DEPTH: usize = 16;
 pub const SESSION_KEYS: usize = 4;
 /// A COSE_Sign1 statement: enrolment record, EAR or mandate.
 pub const STATEMENT_BYTES: usize = 256 * 1024;
+/// A PE/COFF image: kernel, initrd and stub of one node; Debian's kernel is 14 MB, a full initrd up to 100 MB.
+pub const IMAGE_BYTES: usize = 256 * 1024 * 1024;
+/// Sections of a PE/COFF image ("PE Format", COFF file header: Windows' loader reads 96).
+pub const IMAGE_SECTIONS: usize = 96;
