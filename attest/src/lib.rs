@@ -16,6 +16,8 @@ pub mod ledger;
 pub mod merkle;
 pub mod pe;
 pub mod quote;
+#[cfg(feature = "rust-engine")]
+pub mod rust_engine;
 mod spki;
 pub mod uki;
 pub mod verdict;

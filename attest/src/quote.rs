@@ -327,7 +327,7 @@ fn mask(select: &[u8]) -> Option<u32> {
 fn scheme_hash(scheme: SignatureScheme) -> Option<Hash> {
     match scheme {
         SignatureScheme::Ecdsa(hash) | SignatureScheme::RsaPkcs1(hash) | SignatureScheme::RsaPss(hash) => Some(hash),
-        SignatureScheme::Ed25519 => None,
+        SignatureScheme::Ed25519 | SignatureScheme::RsaPkcs1Sha1OfNamedAuthority => None,
     }
 }
 
