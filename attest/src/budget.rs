@@ -38,3 +38,7 @@ pub const STATEMENT_BYTES: usize = 256 * 1024;
 pub const IMAGE_BYTES: usize = 256 * 1024 * 1024;
 /// Sections of a PE/COFF image ("PE Format", COFF file header: Windows' loader reads 96).
 pub const IMAGE_SECTIONS: usize = 96;
+/// A policy; 20,000 file digests of an IMA allow list weigh 1.5 MB.
+pub const POLICY_BYTES: usize = 4 * 1024 * 1024;
+/// Accepted images, and learned boots, of one policy: each costs a replay of its lists.
+pub const POLICY_IMAGES: usize = 64;

@@ -15,6 +15,8 @@ pub mod evidence;
 pub mod ledger;
 pub mod merkle;
 pub mod pe;
+pub mod policy;
+mod policy_values;
 pub mod quote;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;

@@ -1,0 +1,467 @@
+//! What a verifier's owner accepts, as a short TOML. Nothing is accepted by default: what the text does not name is
+//! unknown, and an unknown key is an error. Its digest stands in every verdict.
+
+use crate::{
+    budget,
+    engine::{Digest, Engine, sha256},
+    policy_values::{AnyDigest, Banks, Hex, HexBytes, Pcr},
+};
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+use garant_hw::hash::Hash;
+use serde::Deserialize;
+
+/// A policy as read from its text; holding one proves only that the text is sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    digest: [u8; 32],
+    text: Text,
+}
+
+impl Policy {
+    /// Reads a policy; its digest is that of the bytes as they are.
+    pub fn parse(bytes: &[u8], engine: &dyn Engine) -> Result<Policy, PolicyError> {
+        if bytes.len() > budget::POLICY_BYTES {
+            return Err(PolicyError::TooLong { found_bytes: bytes.len() });
+        }
+        let text = core::str::from_utf8(bytes).map_err(|e| PolicyError::NotText { offset: e.valid_up_to() })?;
+        let text: Text = toml::from_str(text).map_err(|e| PolicyError::Toml { message: e.to_string() })?;
+        text.check()?;
+        Ok(Policy { digest: sha256(engine, &[bytes]), text })
+    }
+
+    /// SHA-256 of the policy's bytes.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Whether a root of this class may carry an answer.
+    pub fn allows_root(&self, class: RootClass) -> bool {
+        self.text.roots.contains(&class)
+    }
+
+    /// How old evidence may be, in seconds.
+    pub fn max_age_s(&self) -> u64 {
+        self.text.max_age_s
+    }
+
+    /// What PCR 7 must say.
+    pub fn secure_boot(&self) -> &SecureBoot {
+        &self.text.secure_boot
+    }
+
+    /// Accepted images: any one of them, whole.
+    pub fn images(&self) -> &[Image] {
+        &self.text.image
+    }
+
+    /// Values learned from boots of the firmware: any one of them, whole.
+    pub fn learned(&self) -> &[Learned] {
+        &self.text.learned
+    }
+
+    /// Accepted values of a PCR.
+    pub fn pins(&self, hash: Hash, pcr: u32) -> &[Digest] {
+        self.text.pins.of(hash, pcr).unwrap_or_default()
+    }
+
+    /// The name of the event that the policy accepts in this PCR by its digest.
+    pub fn accepts_event(&self, pcr: u32, digest: &[u8]) -> Option<&str> {
+        let accepted = self.text.event.iter().find(|e| e.pcr.0 == pcr && e.digest.0.as_bytes() == digest);
+        accepted.map(|e| e.name.as_str())
+    }
+
+    /// What the IMA list must say; `None` where the policy asks for none.
+    pub fn ima(&self) -> Option<&ImaPolicy> {
+        self.text.ima.as_ref()
+    }
+
+    /// Whether this SHA-256 of a whole configuration is accepted. With none in the policy, what needs *closed* is unknown.
+    pub fn accepts_configuration(&self, digest: &[u8; 32]) -> bool {
+        self.text.configurations.iter().any(|known| known.0 == *digest)
+    }
+
+    /// Ed25519 keys that may re-enrol a TPM whose counters fell.
+    pub fn reenrolment_keys(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
+        self.text.reenrolment_keys.iter().map(|key| key.0)
+    }
+
+    /// SHA-256 of the certificates of authorities whose SHA-1 signatures are accepted.
+    pub fn sha1_authorities(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
+        self.text.sha1_authorities.iter().map(|digest| digest.0)
+    }
+
+    /// Whether this node id (SHA-256 of the certified EK's SubjectPublicKeyInfo) is refused.
+    pub fn denies_ek(&self, id: &[u8; 32]) -> bool {
+        self.text.deny_ek.iter().any(|denied| denied.0 == *id)
+    }
+
+    /// Whether an AK of this Name (nameAlg ‖ digest) is refused.
+    pub fn denies_ak(&self, name: &[u8]) -> bool {
+        self.text.deny_ak.iter().any(|denied| denied.0 == name)
+    }
+}
+
+/// Classes of roots that a policy may allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootClass {
+    /// TPM makers' own, discrete and firmware.
+    Silicon,
+    /// A cloud's; its word is testimony.
+    Virtual,
+    /// Made for tests; an answer on it is printed as `yes (test)`.
+    Test,
+}
+
+/// What the secure boot variables must be; each that is absent accepts nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecureBoot {
+    enabled: Option<bool>,
+    #[serde(default)]
+    pk: Vec<Hex<32>>,
+    #[serde(default)]
+    kek: Vec<Hex<32>>,
+    #[serde(default)]
+    db: Vec<Hex<32>>,
+    #[serde(default)]
+    dbx: Vec<Hex<32>>,
+    #[serde(default)]
+    authorities: Vec<Hex<32>>,
+}
+
+impl SecureBoot {
+    /// The state that is accepted.
+    pub fn enabled(&self) -> Option<bool> {
+        self.enabled
+    }
+
+    /// Whether the variable of this name may have content of this SHA-256; an absent variable has the digest of nothing.
+    pub fn accepts_variable(&self, name: &str, content: &[u8; 32]) -> bool {
+        let accepted = match name {
+            "PK" => &self.pk,
+            "KEK" => &self.kek,
+            "db" => &self.db,
+            "dbx" => &self.dbx,
+            _ => return false,
+        };
+        accepted.iter().any(|known| known.0 == *content)
+    }
+
+    /// Whether an authority entry with this SHA-256 may have verified a boot application.
+    pub fn accepts_authority(&self, content: &[u8; 32]) -> bool {
+        self.authorities.iter().any(|known| known.0 == *content)
+    }
+}
+
+/// An accepted image, and what its boot extends.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// For the print.
+    pub name: String,
+    /// Whether the image keeps everyone out, as its author declares after the list of the design.
+    #[serde(default)]
+    pub closed: bool,
+    /// Authenticode digest of the unified kernel image, or of another boot application.
+    uki: Option<AnyDigest>,
+    /// Authenticode digest of the kernel.
+    kernel: Option<AnyDigest>,
+    /// Digest of the initrd.
+    initrd: Option<AnyDigest>,
+    /// The whole command line.
+    pub cmdline: Option<String>,
+    #[serde(default)]
+    extends: Banks,
+}
+
+impl Image {
+    /// What a boot of this image extends into a PCR, in order; `None` where the policy does not say.
+    pub fn extends(&self, hash: Hash, pcr: u32) -> Option<&[Digest]> {
+        self.extends.of(hash, pcr)
+    }
+
+    /// Authenticode digest of the unified kernel image.
+    pub fn uki(&self) -> Option<Digest> {
+        self.uki.map(|digest| digest.0)
+    }
+
+    /// Whether the digest is that of this image's boot applications.
+    pub fn is_application(&self, digest: &[u8]) -> bool {
+        [self.uki, self.kernel].into_iter().flatten().any(|known| known.0.as_bytes() == digest)
+    }
+
+    /// Whether the digest is that of this image's initrd.
+    pub fn is_initrd(&self, digest: &[u8]) -> bool {
+        self.initrd.is_some_and(|known| known.0.as_bytes() == digest)
+    }
+}
+
+/// Values that somebody saw on a boot of the firmware: they prove sameness, and rest on that person's word.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learned {
+    /// Who says so.
+    pub by: String,
+    /// When it was seen, as that person wrote it.
+    pub when: String,
+    /// Locality of the TPM's start, which is the last byte of PCR 0 before its first extend.
+    #[serde(default)]
+    pub locality: u8,
+    #[serde(default)]
+    extends: Banks,
+}
+
+impl Learned {
+    /// What was extended into a PCR, in order.
+    pub fn extends(&self, hash: Hash, pcr: u32) -> Option<&[Digest]> {
+        self.extends.of(hash, pcr)
+    }
+
+    /// The PCRs of a bank that were learned.
+    pub fn pcrs(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
+        self.extends.pcrs(hash)
+    }
+}
+
+/// What the IMA list may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImaPolicy {
+    files: Vec<AnyDigest>,
+    #[serde(default)]
+    unchecked_paths: Vec<String>,
+}
+
+impl ImaPolicy {
+    /// Whether a file of this digest may have been used.
+    pub fn accepts_file(&self, digest: &[u8]) -> bool {
+        self.files.iter().any(|known| known.0.as_bytes() == digest)
+    }
+
+    /// Whether the policy leaves files under this path unchecked, whatever their digest.
+    pub fn leaves_unchecked(&self, path: &str) -> bool {
+        self.unchecked_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
+    }
+}
+
+/// A text that is not a policy; its author is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyError {
+    /// Longer than [`budget::POLICY_BYTES`].
+    TooLong {
+        /// Bytes found.
+        found_bytes: usize,
+    },
+    /// Not UTF-8 from this byte on.
+    NotText {
+        /// In bytes.
+        offset: usize,
+    },
+    /// Not TOML, or not a policy's; the message names line and column.
+    Toml {
+        /// From the TOML reader.
+        message: String,
+    },
+    /// A value that contradicts the rest.
+    Wrong {
+        /// Where it stands.
+        at: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PolicyError::TooLong { found_bytes } => {
+                write!(f, "a policy of {found_bytes} bytes where at most {} are read", budget::POLICY_BYTES)
+            }
+            PolicyError::NotText { offset } => write!(f, "no UTF-8 from byte {offset} on"),
+            PolicyError::Toml { message } => write!(f, "{}", message.trim_end()),
+            PolicyError::Wrong { at, what } => write!(f, "{at}: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for PolicyError {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    roots: Vec<RootClass>,
+    max_age_s: u64,
+    #[serde(default)]
+    configurations: Vec<Hex<32>>,
+    #[serde(default)]
+    reenrolment_keys: Vec<Hex<32>>,
+    #[serde(default)]
+    sha1_authorities: Vec<Hex<32>>,
+    #[serde(default)]
+    deny_ek: Vec<Hex<32>>,
+    #[serde(default)]
+    deny_ak: Vec<HexBytes>,
+    #[serde(default)]
+    secure_boot: SecureBoot,
+    #[serde(default)]
+    image: Vec<Image>,
+    #[serde(default)]
+    learned: Vec<Learned>,
+    #[serde(default)]
+    pins: Banks,
+    #[serde(default)]
+    event: Vec<AcceptedEvent>,
+    ima: Option<ImaPolicy>,
+}
+
+impl Text {
+    fn check(&self) -> Result<(), PolicyError> {
+        let at_most = |at: &str, found: usize, limit: usize| match found > limit {
+            true => Err(wrong(at, format!("{found} entries where at most {limit} are read"))),
+            false => Ok(()),
+        };
+        at_most("image", self.image.len(), budget::POLICY_IMAGES)?;
+        at_most("learned", self.learned.len(), budget::POLICY_IMAGES)?;
+        if self.roots.is_empty() {
+            return Err(wrong("roots", "names no class of roots: nothing could ever be proven".to_owned()));
+        }
+        self.image.iter().filter(|image| image.closed).try_for_each(check_closed)
+    }
+}
+
+/// A closed image is judged by its own digest and its whole measurement, so both must be there.
+fn check_closed(image: &Image) -> Result<(), PolicyError> {
+    let at = format!("image \"{}\"", image.name);
+    let uki = image.uki().ok_or_else(|| wrong(&at, "closed, but without `uki`".to_owned()))?;
+    let hash = uki.hash();
+    if let Some(pcr) = CLOSED_PCRS.into_iter().find(|pcr| image.extends(hash, *pcr).is_none()) {
+        return Err(wrong(&at, format!("closed, but without PCR {pcr} in {}", hash.name())));
+    }
+    match image.extends(hash, BOOT_APPLICATIONS).is_some_and(|extends| extends.contains(&uki)) {
+        true => Ok(()),
+        false => Err(wrong(&at, format!("closed, but `uki` is not among what PCR {BOOT_APPLICATIONS} extends"))),
+    }
+}
+
+fn wrong(at: &str, what: String) -> PolicyError {
+    PolicyError::Wrong { at: at.to_owned(), what }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AcceptedEvent {
+    pcr: Pcr,
+    digest: AnyDigest,
+    name: String,
+}
+
+/// PCRs that a closed image must predict: the image itself, its sections, and that no option, credential or system
+/// extension came from outside it (design, One quote: *closed*).
+const CLOSED_PCRS: [u32; 4] = [BOOT_APPLICATIONS, 11, 12, 13];
+/// PCR of boot applications (TCG PC Client Platform Firmware Profile 1.06, 3.3.4.5).
+const BOOT_APPLICATIONS: u32 = 4;
+
+#[cfg(all(test, feature = "rust-engine"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::rust_engine::RustEngine;
+
+    const MINIMAL: &str = "roots = [\"silicon\"]\nmax_age_s = 300\n";
+
+    fn parse(more: &str) -> Result<Policy, PolicyError> {
+        Policy::parse(format!("{MINIMAL}{more}").as_bytes(), &RustEngine)
+    }
+
+    fn error(more: &str) -> String {
+        parse(more).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_policy_that_names_nothing_accepts_nothing() {
+        let policy = parse("").unwrap();
+        assert!(policy.pins(Hash::Sha256, 0).is_empty());
+        assert!(policy.images().is_empty() && policy.learned().is_empty() && policy.ima().is_none());
+        assert_eq!(policy.accepts_event(0, &[0; 32]), None);
+        assert!(!policy.accepts_configuration(&[0; 32]));
+        assert_eq!(policy.secure_boot().enabled(), None);
+        assert!(!policy.secure_boot().accepts_variable("PK", &[0; 32]));
+        assert!(!policy.allows_root(RootClass::Test) && !policy.allows_root(RootClass::Virtual));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        assert!(error("accept_all = true").contains("line 3"));
+        assert!(error("[[image]]\nname = \"a\"\nclose = true").contains("unknown field `close`"));
+        assert!(error("[secure_boot]\nstate = true").contains("unknown field `state`"));
+    }
+
+    #[test]
+    fn roots_and_age_have_no_default() {
+        let without = |text: &str| Policy::parse(text.as_bytes(), &RustEngine).unwrap_err().to_string();
+        assert!(without("max_age_s = 300").contains("missing field `roots`"));
+        assert!(without("roots = [\"silicon\"]").contains("missing field `max_age_s`"));
+        assert!(without("roots = []\nmax_age_s = 300").contains("names no class of roots"));
+    }
+
+    #[test]
+    fn a_sha1_bank_cannot_carry_a_policy() {
+        let pin = format!("[pins.sha1]\n0 = [\"{}\"]", "00".repeat(20));
+        assert!(error(&pin).contains("unknown field `sha1`"));
+        assert!(error("[[event]]\npcr = 4\nname = \"a\"\ndigest = \"sha1:00\"").contains("expected a digest"));
+    }
+
+    #[test]
+    fn a_pcr_beyond_23_or_a_digest_of_another_length_is_an_error() {
+        let pin = |pcr: u32, bytes: usize| format!("[pins.sha256]\n{pcr} = [\"{}\"]", "00".repeat(bytes));
+        assert!(parse(&pin(23, 32)).is_ok());
+        assert!(error(&pin(24, 32)).contains("a PCR is a number from 0 to 23"));
+        assert!(error(&pin(0, 48)).contains("a sha256 digest has 32 bytes"));
+        assert!(error("configurations = [\"0g\"]").contains("hexadecimal"));
+    }
+
+    #[test]
+    fn a_closed_image_names_its_digest_and_predicts_what_came_from_outside() {
+        let uki = "11".repeat(32);
+        let image = |uki: &str, pcrs: &str| {
+            format!("[[image]]\nname = \"n\"\nclosed = true\n{uki}\n[image.extends.sha256]\n{pcrs}")
+        };
+        let named = format!("uki = \"sha256:{uki}\"");
+        let whole = format!("4 = [\"{uki}\"]\n11 = []\n12 = []\n13 = []");
+        assert!(parse(&image(&named, &whole)).is_ok());
+        assert!(error(&image("", &whole)).contains("without `uki`"));
+        assert!(error(&image(&named, &whole.replace("12 = []", ""))).contains("without PCR 12"));
+        assert!(error(&image(&named, &whole.replace("13 = []", ""))).contains("without PCR 13"));
+        assert!(error(&image(&named, "4 = []\n11 = []\n12 = []\n13 = []")).contains("not among"));
+    }
+
+    #[test]
+    fn an_empty_list_is_a_prediction_and_an_absent_one_is_none() {
+        let policy = parse("[[image]]\nname = \"n\"\n[image.extends.sha256]\n12 = []").unwrap();
+        let image = policy.images().first().unwrap();
+        assert_eq!(image.extends(Hash::Sha256, 12), Some(&[][..]));
+        assert_eq!(image.extends(Hash::Sha256, 13), None);
+        assert_eq!(image.extends(Hash::Sha384, 12), None);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_bytes_and_changes_with_a_comment() {
+        assert_ne!(parse("").unwrap().digest(), parse("# one word").unwrap().digest());
+    }
+
+    #[test]
+    fn a_policy_over_its_limits_is_refused() {
+        let long = "#".repeat(budget::POLICY_BYTES);
+        assert!(matches!(parse(&long), Err(PolicyError::TooLong { .. })));
+        let many = "[[image]]\nname = \"n\"\n".repeat(budget::POLICY_IMAGES + 1);
+        assert!(error(&many).contains("65 entries where at most 64"));
+        assert!(matches!(Policy::parse(b"\xff", &RustEngine), Err(PolicyError::NotText { offset: 0 })));
+    }
+}
