@@ -1,0 +1,66 @@
+# A newcomer needs two of these: `make demo` and `make test`. Each installs what is missing and says so.
+# Everything that is built or cached lies below target/.
+
+# What Debian 12 must bring beside rustup: a C compiler (aws-lc, libFuzzer), the emulators the tests boot on,
+# the parts of the node image, and the TPM tools that garant's answers are compared with.
+PACKAGES := git gcc g++ make libc6-dev cpio binutils mtools dosfstools \
+            qemu-system-x86 ovmf swtpm swtpm-tools tpm2-tools \
+            systemd-boot-efi linux-image-cloud-amd64
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+MUSL := x86_64-unknown-linux-musl
+say = @printf '==> %s\n'
+
+# C parts of static builds need no second compiler: gcc with musl's flags will do.
+export CC_x86_64_unknown_linux_musl = gcc
+
+.PHONY: help deps build demo quick test soak check arrows fuzz bench image
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+deps: ## install what is missing on Debian 12: packages, Rust toolchain, targets
+	@missing=$$(for package in $(PACKAGES); do \
+	    dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "==> installing Debian packages:" $$missing; \
+	    $(SUDO) apt-get update --quiet --quiet && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $$missing; \
+	fi
+	@command -v rustup >/dev/null || { \
+	    echo "rustup is not installed: this Makefile changes no home folder by itself; install it from https://rustup.rs, then run make again" >&2; exit 1; }
+	@rustup show active-toolchain >/dev/null 2>&1 && \
+	    for target in $$(sed -n 's/^targets = \[\(.*\)\]/\1/p' rust-toolchain.toml | tr -d '",'); do \
+	        rustup target list --installed | grep -qx $$target || exit 1; done || { \
+	    echo "==> installing the Rust toolchain that rust-toolchain.toml names"; rustup toolchain install --no-self-update; }
+
+build: deps ## build garant, and garantd as a static binary
+	$(say) 'building garant and garantd (release)'
+	cargo build --locked --release --package garant
+	cargo build --locked --release --package garantd --target $(MUSL)
+
+quick: deps ## on every commit: format, clippy, unit tests (up to 3 minutes)
+	$(say) 'checking format and lints'
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+	$(say) 'running unit tests'
+	cargo test --locked --workspace --lib --bins
+
+test: deps ## every test, end to end included (up to 20 minutes)
+	$(say) 'building tests and programs'
+	cargo build --locked --workspace --all-targets
+	$(say) 'running all tests'
+	cargo test --locked --workspace --no-fail-fast
+
+check: deps arrows ## lints, conventions, and builds for bare metal
+	$(say) 'checking format and lints'
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+	$(say) 'checking conventions'
+	cargo test --locked --quiet --package garant-tests --test conventions
+	$(say) 'building hw and attest for x86_64-unknown-none'
+	cargo build --locked --package garant-hw --target x86_64-unknown-none
+	cargo build --locked --package garant-attest --features rust-engine --target x86_64-unknown-none
+
+arrows: deps ## refuse any dependency between our crates that the design does not have
+	$(say) 'checking the arrows between crates'
+	cargo test --locked --quiet --package garant-tests --test arrows
