@@ -42,3 +42,9 @@ pub const IMAGE_SECTIONS: usize = 96;
 pub const POLICY_BYTES: usize = 4 * 1024 * 1024;
 /// Accepted images, and learned boots, of one policy: each costs a replay of its lists.
 pub const POLICY_IMAGES: usize = 64;
+/// TPMS_ATTEST, TPMT_SIGNATURE, batch root and their heads.
+pub const QUOTE_PART_BYTES: usize = ATTEST_BYTES + SIGNATURE_BYTES + 64;
+/// Session keys: 100 bytes each and their heads.
+pub const SESSION_KEYS_BYTES: usize = 512;
+/// 24 PCRs of four banks: 3,936 bytes and their heads.
+pub const PCRS_BYTES: usize = 4096;

@@ -174,3 +174,47 @@ pub const LEDGER_TYPE: &str = "application/vnd.garant.ledger+cbor";
 const HELD_TYPE: &str = "application/vnd.garant.sha-256";
 /// CMW indicator: evidence (RFC 9999 §3.1, bit 2).
 const EVIDENCE: u8 = 4;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn collection<'a>(log: Option<Record<'a>>, profile: &'a str) -> Vec<u8> {
+        let any = Record::whole(AK_TYPE, b"x");
+        let (ak, eat, key, pcrs, quote, ledger) = (any, any, any, any, any, any);
+        encode(&Evidence { ak, eat, ima: None, key, log, pcrs, quote, ledger, profile }).unwrap()
+    }
+
+    #[test]
+    fn the_collection_is_deterministic_and_absent_parts_stay_absent() {
+        let bytes = collection(Some(Record::whole(LOG_TYPE, b"log")), PROFILE);
+        let read = Evidence::decode(&bytes).unwrap();
+        assert_eq!(read.log.unwrap().bytes(LOG_TYPE, 3).unwrap(), b"log");
+        assert_eq!(read.ima, None);
+        assert!(Evidence::decode(&collection(None, PROFILE)).unwrap().log.is_none());
+    }
+
+    #[test]
+    fn another_profile_is_refused() {
+        assert!(Evidence::decode(&collection(None, "tag:garant.eu,2026:evidence#2")).is_err());
+    }
+
+    #[test]
+    fn a_part_of_another_type_size_or_indicator_is_refused() {
+        let log = Record::whole(LOG_TYPE, b"four");
+        assert!(log.bytes(LOG_TYPE, 3).is_err());
+        assert!(log.bytes(AK_TYPE, 4).is_err());
+        let endorsement = Record(LOG_TYPE, Bytes::new(b"four"), 2);
+        assert!(endorsement.bytes(LOG_TYPE, 4).is_err());
+    }
+
+    #[test]
+    fn a_held_part_is_a_digest_and_never_the_part() {
+        let held = Record::held(&[9; 32]);
+        assert_eq!(held.part(LOG_TYPE, 64).unwrap(), Part::Held([9; 32]));
+        assert!(held.bytes(LOG_TYPE, 64).is_err());
+        let short = Record(HELD_TYPE, Bytes::new(b"short"), EVIDENCE);
+        assert!(short.part(LOG_TYPE, 64).is_err());
+    }
+}

@@ -284,3 +284,80 @@ crate::tags! {
     /// What a quote's extraData is the digest of.
     QuoteTag => "garant/quote/1",
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn ask() -> Vec<u8> {
+        cbor::encode(&Ask::new([7; 32], Mode::Fresh, heapless::Vec::new(), 0)).unwrap()
+    }
+
+    #[test]
+    fn a_nonce_of_31_33_or_64_bytes_is_refused() {
+        assert!(Ask::decode(&ask()).is_ok());
+        for length in [0usize, 31, 33, 64] {
+            let nonce = vec![7u8; length];
+            let other = cbor::encode(&(
+                Tag::<AskTag>::new(),
+                Bytes::new(&nonce),
+                Mode::Fresh,
+                heapless::Vec::<Bytes32, 8>::new(),
+                0u64,
+            ));
+            assert!(Ask::decode(&other.unwrap()).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_message_of_another_tag_or_with_one_byte_more_is_refused() {
+        let bytes = ask();
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(Ask::decode(&longer).is_err());
+        let at = bytes.windows(4).position(|w| w == b"ask/").unwrap();
+        let mut other = bytes;
+        other[at] = b'A';
+        assert!(Ask::decode(&other).is_err());
+    }
+
+    #[test]
+    fn each_kind_has_its_own_text() {
+        let texts = [Kind::None, Kind::TlsServer, Kind::TlsClient, Kind::Vm].map(Kind::text);
+        assert_eq!(texts, ["none", "tls-server", "tls-client", "vm"]);
+        for kind in [Kind::None, Kind::TlsServer, Kind::TlsClient, Kind::Vm] {
+            assert_eq!(cbor::encode(&kind).unwrap()[1..], *kind.text().as_bytes());
+        }
+    }
+
+    #[test]
+    fn no_statement_of_one_label_is_a_statement_of_another() {
+        let state = CachedState { quote_digest: [0; 32], commit: 0, head: [0; 32], ima_count: 0 };
+        let statements = [
+            key_statement(&[0; 32]),
+            answer_statement(Kind::None, &[0; 32], &[0; 32], &state).unwrap(),
+            activation_statement(Kind::None, &[0; 32], &[0; 32]),
+        ];
+        for (i, a) in statements.iter().enumerate() {
+            let label = |s: &[u8]| s.iter().position(|b| *b == 0).unwrap();
+            assert!(a.starts_with(b"garant/"));
+            for b in statements.iter().skip(i + 1) {
+                assert_ne!(a[..=label(a)], b[..=label(b)]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_path_of_17_nodes_is_refused() {
+        let node = Bytes32::new([0; 32]);
+        let long: heapless::Vec<Bytes32, 17> = (0..17).map(|_| node).collect();
+        let mut map = vec![0xa1, 0x65];
+        map.extend_from_slice(b"fresh");
+        map.extend_from_slice(&cbor::encode(&(0u64, 1u64, long)).unwrap());
+        assert!(cbor::decode::<Tie>(&map, 1024).is_err());
+        let short = Tie::Fresh(0, 1, heapless::Vec::new());
+        assert_eq!(cbor::decode::<Tie>(&cbor::encode(&short).unwrap(), 1024).unwrap(), short);
+    }
+}
