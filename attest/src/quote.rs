@@ -340,3 +340,164 @@ const TPM_GENERATED: [u8; 4] = [0xff, 0x54, 0x43, 0x47]; // TPM 2.0 Part 2, 6.2
 const ATTEST_QUOTE: u16 = 0x8018; // TPM_ST_ATTEST_QUOTE, TPM 2.0 Part 2, 6.9
 /// PCR 0–23.
 const ALL_PCRS: u32 = 0x00ff_ffff;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::rust_engine::RustEngine;
+    use alloc::{vec, vec::Vec};
+    use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+
+    const SCHEME: SignatureScheme = SignatureScheme::Ecdsa(Hash::Sha256);
+
+    fn key() -> SigningKey {
+        SigningKey::from_slice(&[7; 32]).unwrap()
+    }
+
+    fn public() -> PublicKey {
+        PublicKey::P256(key().verifying_key().to_sec1_point(false).as_bytes().try_into().unwrap())
+    }
+
+    fn signed(attest: &[u8]) -> Vec<u8> {
+        let signature: Signature = key().sign(attest);
+        signature.to_bytes().to_vec()
+    }
+
+    /// TPMS_ATTEST with these selections (bank, PCR bytes) and this pcrDigest.
+    fn attest(selections: &[(u16, &[u8])], pcr_digest: &[u8]) -> Vec<u8> {
+        let mut b = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 4, 0, 0x0b, 1, 2, 0, 2, b'n', b'c'];
+        b.extend([0u8, 0, 0, 0, 0, 0, 0, 9]);
+        b.extend([0u8, 0, 0, 5, 0, 0, 0, 0, 1]);
+        b.extend([0u8; 8]);
+        b.extend((selections.len() as u32).to_be_bytes());
+        for (bank, pcrs) in selections {
+            b.extend(bank.to_be_bytes());
+            b.push(pcrs.len() as u8);
+            b.extend(*pcrs);
+        }
+        b.extend((pcr_digest.len() as u16).to_be_bytes());
+        b.extend(pcr_digest);
+        b
+    }
+
+    fn sha256(parts: &[&[u8]]) -> Vec<u8> {
+        RustEngine.digest(Hash::Sha256, parts).as_bytes().to_vec()
+    }
+
+    fn checked(attest: &[u8]) -> Result<SignedQuote, QuoteError> {
+        check(&RustEngine, &public(), SCHEME, attest, &signed(attest))
+    }
+
+    #[test]
+    fn a_sound_quote_gives_its_fields_and_labels_values_by_the_signed_selection() {
+        let (seven, nine) = ([7u8; 32], [9u8; 32]);
+        let bytes = attest(&[(4, &[0, 0, 0]), (0xb, &[0x80, 0x02, 0])], &sha256(&[&seven, &nine]));
+        let quote = checked(&bytes).unwrap();
+        assert_eq!(quote.expect_extra_data(b"nc"), Ok(()));
+        assert_eq!(quote.clock_info(), ClockInfo { clock_ms: 9, reset_count: 5, restart_count: 0, safe: true });
+        let values = [seven, nine].concat();
+        let pcrs = quote.pcrs(&RustEngine, &[&values]).unwrap();
+        assert_eq!(pcrs.unallocated(), [Hash::Sha1]);
+        let bank = pcrs.bank(Hash::Sha256).unwrap();
+        assert_eq!((bank.pcr(7), bank.pcr(9)), (Some(&seven[..]), Some(&nine[..])));
+        assert_eq!((bank.pcr(0), bank.pcr(8), bank.pcr(24), bank.pcr(40)), (None, None, None, None));
+    }
+
+    #[test]
+    fn values_relabelled_left_out_added_or_changed_are_refused() {
+        let (a, b) = ([1u8; 32], [2u8; 32]);
+        let quote = checked(&attest(&[(0xb, &[3, 0, 0])], &sha256(&[&a, &b]))).unwrap();
+        let pcrs = |values: &[&[u8]]| quote.pcrs(&RustEngine, values).map(|_| ());
+        assert_eq!(pcrs(&[&[a, b].concat()]), Ok(()));
+        assert_eq!(pcrs(&[&[b, a].concat()]), Err(QuoteError::PcrDigest));
+        assert_eq!(pcrs(&[&a]), Err(QuoteError::Values));
+        assert_eq!(pcrs(&[&[a, b, a].concat()]), Err(QuoteError::Values));
+        assert_eq!(pcrs(&[&a, &b]), Err(QuoteError::Values));
+        assert_eq!(pcrs(&[]), Err(QuoteError::Values));
+    }
+
+    #[test]
+    fn a_quote_over_an_empty_selection_is_refused() {
+        let empty = sha256(&[]);
+        assert_eq!(checked(&attest(&[], &empty)).unwrap_err(), QuoteError::SelectionEmpty);
+        assert_eq!(checked(&attest(&[(0xb, &[0, 0, 0])], &empty)).unwrap_err(), QuoteError::SelectionEmpty);
+    }
+
+    #[test]
+    fn a_bank_twice_a_bank_that_cannot_be_replayed_and_pcr_24_are_refused() {
+        let any = [0u8; 32];
+        let refused = |list: &[(u16, &[u8])], bank| {
+            assert_eq!(checked(&attest(list, &any)).unwrap_err(), QuoteError::Selection { bank });
+        };
+        refused(&[(0xb, &[1]), (0xb, &[2])], 0xb);
+        refused(&[(0xb, &[0]), (0xb, &[2])], 0xb);
+        refused(&[(0xb, &[1]), (0x12, &[1])], 0x12);
+        refused(&[(0xb, &[0, 0, 0, 1])], 0xb);
+        assert!(checked(&attest(&[(0xb, &[1]), (0x12, &[0])], &any)).is_ok());
+    }
+
+    #[test]
+    fn bytes_made_outside_of_a_tpm_are_refused_although_the_key_signed_them() {
+        let mut bytes = attest(&[(0xb, &[1])], &[0; 32]);
+        bytes[0] = 0xfe;
+        assert_eq!(checked(&bytes).unwrap_err(), QuoteError::Magic);
+    }
+
+    #[test]
+    fn an_attestation_that_is_no_quote_is_refused() {
+        let mut bytes = attest(&[(0xb, &[1])], &[0; 32]);
+        for found in [0x8014u16, 0x8016, 0x8017, 0x8019, 0x801a, 0x0000] {
+            bytes[4..6].copy_from_slice(&found.to_be_bytes());
+            assert_eq!(checked(&bytes).unwrap_err(), QuoteError::Type { found });
+        }
+    }
+
+    #[test]
+    fn a_trailing_byte_and_every_prefix_are_refused_although_signed() {
+        let bytes = attest(&[(0xb, &[1])], &[0; 32]);
+        assert!(checked(&bytes).is_ok());
+        for cut in 6..bytes.len() {
+            assert_eq!(checked(&bytes[..cut]).unwrap_err(), QuoteError::Length, "cut at {cut}");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(checked(&longer).unwrap_err(), QuoteError::Length);
+    }
+
+    #[test]
+    fn each_flipped_bit_of_quote_or_signature_is_refused() {
+        let bytes = attest(&[(0xb, &[1])], &[0; 32]);
+        let signature = signed(&bytes);
+        for bit in 0..bytes.len() * 8 {
+            let mut other = bytes.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            let refused = check(&RustEngine, &public(), SCHEME, &other, &signature).unwrap_err();
+            assert_eq!(refused, QuoteError::Signature, "bit {bit} of the quote");
+        }
+        for bit in 0..signature.len() * 8 {
+            let mut other = signature.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(check(&RustEngine, &public(), SCHEME, &bytes, &other).is_err(), "bit {bit} of the signature");
+        }
+    }
+
+    #[test]
+    fn extra_data_is_compared_whole() {
+        let quote = checked(&attest(&[(0xb, &[1])], &[0; 32])).unwrap();
+        for other in [&b""[..], b"n", b"nc\0", b"nC"] {
+            assert_eq!(quote.expect_extra_data(other), Err(QuoteError::ExtraData));
+        }
+    }
+
+    #[test]
+    fn only_all_four_banks_with_all_pcrs_are_whole() {
+        let all: &[u8] = &[0xff, 0xff, 0xff];
+        let none: &[u8] = &[0, 0, 0];
+        let is_whole = |list: &[(u16, &[u8])]| checked(&attest(list, &[0; 32])).unwrap().selection().is_whole();
+        assert!(is_whole(&[(4, none), (0xb, all), (0xc, none), (0xd, none)]));
+        assert!(!is_whole(&[(4, none), (0xb, all), (0xc, none)]));
+        assert!(!is_whole(&[(4, none), (0xb, &[0xff, 0xff, 0x7f]), (0xc, none), (0xd, none)]));
+        assert!(!is_whole(&[(0xb, all)]));
+    }
+}
