@@ -17,6 +17,7 @@ pub mod merkle;
 pub mod pe;
 pub mod policy;
 mod policy_values;
+pub mod public_area;
 pub mod quote;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;

@@ -2,3 +2,5 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
 
 pub mod swtpm;
+
+pub mod vectors;
