@@ -19,6 +19,7 @@ pub mod policy;
 mod policy_values;
 pub mod public_area;
 pub mod quote;
+pub mod replay;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;
 mod spki;

@@ -16,3 +16,12 @@ pub const SIGNATURE_BYTES: usize = 520;
 
 /// Bytes of a TPMT_PUBLIC: 10 + policy 66 + parameters 24 + modulus 514 are 614.
 pub const PUBLIC_AREA_BYTES: usize = 640;
+
+/// Bytes of a boot event log; the largest seen is 73 KB, firmware reserves 64 to 256 KiB.
+pub const LOG_BYTES: usize = 1024 * 1024;
+
+/// Events of a boot event log; the largest seen has 203.
+pub const LOG_EVENTS: u32 = 16_384;
+
+/// Banks that a log's header may name; three are the most seen.
+pub const LOG_BANKS: usize = 8;

@@ -7,5 +7,6 @@
 extern crate std;
 
 pub mod budget;
+pub mod eventlog;
 pub mod hash;
 pub mod tpm;
