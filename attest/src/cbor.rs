@@ -83,7 +83,10 @@ impl Write for Comparer<'_> {
     type Error = serde_cbor::Error;
 
     fn write_all(&mut self, written: &[u8]) -> Result<(), Self::Error> {
-        self.rest = self.rest.strip_prefix(written).ok_or_else(|| <serde_cbor::Error as serde::ser::Error>::custom("differs"))?;
+        self.rest = self
+            .rest
+            .strip_prefix(written)
+            .ok_or_else(|| <serde_cbor::Error as serde::ser::Error>::custom("differs"))?;
         Ok(())
     }
 }

@@ -115,9 +115,7 @@ impl<'a> ClaimedStatement<'a> {
             return Err(StatementError::OtherKey);
         }
         let message = to_be_signed(self.protected_bytes, self.payload)?;
-        engine
-            .verify_signature(key, scheme, &message, self.signature)
-            .map_err(|_| StatementError::Signature)?;
+        engine.verify_signature(key, scheme, &message, self.signature).map_err(|_| StatementError::Signature)?;
         Ok(self.payload)
     }
 }

@@ -61,10 +61,9 @@ impl fmt::Display for CounterState {
             CounterState::First => f.write_str("nothing was known of this TPM's counters"),
             CounterState::SameBoot => f.write_str("the same boot as before"),
             CounterState::LaterBoot => f.write_str("a later boot than before"),
-            CounterState::Restarted { restart_count } => write!(
-                f,
-                "restartCount is {restart_count}: the TPM was restarted without a reset, which empties PCRs"
-            ),
+            CounterState::Restarted { restart_count } => {
+                write!(f, "restartCount is {restart_count}: the TPM was restarted without a reset, which empties PCRs")
+            }
             CounterState::Fell { known, found } => write!(
                 f,
                 "counters fell: resetCount {}, restartCount {}, clock {} ms were known, the quote says {}, {}, {} ms",

@@ -195,7 +195,11 @@ fn indicator(hash: Hash, last: u8) -> Digest {
 }
 
 fn empty_bank(bank: Hash) -> ReplayedBank {
-    let pcr = |i| ReplayedPcr { value: if DRTM.contains(&i) { ones(bank) } else { Digest::zero(bank) }, events: 0, uncovered: None };
+    let pcr = |i| ReplayedPcr {
+        value: if DRTM.contains(&i) { ones(bank) } else { Digest::zero(bank) },
+        events: 0,
+        uncovered: None,
+    };
     ReplayedBank { bank, pcrs: core::array::from_fn(pcr) }
 }
 

@@ -11,9 +11,9 @@ use crate::{
     engine::{Engine, PublicKey, SignatureScheme, sha256},
     evidence::{self, Evidence, ImaPart, LedgerPart, NodeClaims, Part, PcrPart, QuotePart, SessionKeys, VouchedKey},
     identity::{self, BootIdentity, IdentityFault},
-    measured::{self, MeasuredBoot},
+    measured::{self, MeasuredBoot, Proven},
     merkle,
-    public_area::{AttestationKey, TpmSignature},
+    public_area::{AttestationKey, PublicAreaError},
     quote::{self, ClockInfo, QuoteError, SignedQuote},
     wire::{self, Answer, CachedState, Kind, Tie},
 };
@@ -54,7 +54,7 @@ pub enum Refusal {
         fault: CborError,
     },
     /// The key in the evidence is no attestation key that could be trusted.
-    AttestationKey(crate::public_area::PublicAreaError),
+    AttestationKey(PublicAreaError),
     /// Another key than the enrolled one.
     OtherKey,
     /// A check of the quote.
@@ -182,15 +182,12 @@ pub fn verify<'a>(
     let answer = Answer::decode(answer).map_err(form("frame"))?;
     let parts = Parts::decode(answer.3, known.held)?;
 
-    let ak = AttestationKey::parse(engine, parts.ak).map_err(Refusal::AttestationKey)?;
-    if known.ak_name.is_some_and(|name| name != ak.name()) {
+    let ak = AttestationKey::from_public_area(engine, parts.ak).map_err(Refusal::AttestationKey)?;
+    if known.ak_name.is_some_and(|name| name != ak.name().as_bytes()) {
         return Err(Refusal::OtherKey);
     }
-    let signature = TpmSignature::parse(parts.quote.1).map_err(|_| Refusal::Quote(QuoteError::Signature))?;
-    if signature.scheme() != ak.scheme() {
-        return Err(Refusal::Quote(QuoteError::Signature));
-    }
-    let quote = quote::check(engine, ak.key(), ak.scheme(), parts.quote.0, signature.bytes())?;
+    let signature = ak.signature(parts.quote.1).map_err(|_| QuoteError::Signature)?;
+    let quote = quote::check(engine, ak.public_key(), ak.scheme(), parts.quote.0, &signature)?;
 
     let first: &VouchedKey = parts.keys.first().ok_or(Refusal::Challenge)?;
     let claims_digest = sha256(engine, &[parts.claims_bytes]);
@@ -210,8 +207,8 @@ pub fn verify<'a>(
     let counters = counters::compare(known.counters, quote.clock_info());
     let ledger_pcr = usize::try_from(parts.claims.ledger_pcr).unwrap_or(usize::MAX);
     let identity = identity::prove(engine, &pcrs, ledger_pcr, &parts.ledger, &parts.keys, known.peer_key);
-    let ledger = identity.is_ok().then_some(ledger_pcr);
-    let boot = measured::measure(engine, pcrs, parts.log, parts.ima.as_ref(), ledger);
+    let proven = Proven { ledger_pcr: identity.is_ok().then_some(ledger_pcr) };
+    let boot = measured::measure(engine, pcrs, parts.log, proven);
     Ok(Verified { ak, quote, quote_digest, kind, cached, counters, boot, identity, claims: parts.claims })
 }
 
@@ -270,7 +267,8 @@ impl<'a> Parts<'a> {
         let keys = part("key", &evidence.key, evidence::KEY_TYPE, budget::SESSION_KEYS_BYTES)?;
         let pcrs = part("pcrs", &evidence.pcrs, evidence::PCRS_TYPE, budget::PCRS_BYTES)?;
         let ledger = part("ledger", &evidence.ledger, evidence::LEDGER_TYPE, budget::LEDGER_BYTES)?;
-        let log = evidence.log.map(|log| whole("log", &log, evidence::LOG_TYPE, budget::LOG_BYTES, held)).transpose()?;
+        let log =
+            evidence.log.map(|log| whole("log", &log, evidence::LOG_TYPE, budget::LOG_BYTES, held)).transpose()?;
         let ima = evidence.ima.map(|ima| part("ima", &ima, evidence::IMA_TYPE, budget::IMA_BYTES)).transpose()?;
         let claims: NodeClaims<'a> = cbor::decode(claims_bytes, budget::CLAIMS_BYTES).map_err(form("eat"))?;
         if claims.profile != evidence::PROFILE {
@@ -300,11 +298,9 @@ fn whole<'a>(
 ) -> Result<&'a [u8], Refusal> {
     match record.part(media_type, limit_bytes).map_err(form(name))? {
         Part::Whole(bytes) => Ok(bytes),
-        Part::Held(digest) => held
-            .iter()
-            .find(|part| part.digest == digest)
-            .map(|part| part.bytes)
-            .ok_or(Refusal::NotHeld { part: name }),
+        Part::Held(digest) => {
+            held.iter().find(|part| part.digest == digest).map(|part| part.bytes).ok_or(Refusal::NotHeld { part: name })
+        }
     }
 }
 

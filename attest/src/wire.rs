@@ -54,11 +54,7 @@ pub struct Identity<'a>(
 /// One EK certificate as it lies in NV or in a file, the NV index it came from (`None`: a file), and the EK template
 /// in NV where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EkClaim<'a>(
-    #[serde(borrow)] pub &'a Bytes,
-    pub Option<u32>,
-    #[serde(borrow)] pub Option<&'a Bytes>,
-);
+pub struct EkClaim<'a>(#[serde(borrow)] pub &'a Bytes, pub Option<u32>, #[serde(borrow)] pub Option<&'a Bytes>);
 
 impl<'a> Identity<'a> {
     /// A node's own identity.
@@ -174,6 +170,7 @@ pub struct Answer<'a>(
 );
 
 /// What ties a challenge to a quote.
+#[expect(clippy::large_enum_variant, reason = "one per answer, on the stack: no allocation")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tie {
@@ -196,12 +193,7 @@ impl<'a> Answer<'a> {
 }
 
 /// The leaf of one challenge: SHA-256(0x00 ‖ dCBOR([kind, nonce, binder])).
-pub fn leaf(
-    engine: &dyn Engine,
-    kind: Kind,
-    nonce: &[u8; 32],
-    binder: &[u8; 32],
-) -> Result<merkle::Node, CborError> {
+pub fn leaf(engine: &dyn Engine, kind: Kind, nonce: &[u8; 32], binder: &[u8; 32]) -> Result<merkle::Node, CborError> {
     let challenge = cbor::encode(&(kind, Bytes32::new(*nonce), Bytes32::new(*binder)))?;
     Ok(sha256(engine, &[&[LEAF_PREFIX], &challenge]))
 }

@@ -125,7 +125,9 @@ impl fmt::Display for LogError {
             LogError::Truncated { event, offset } => {
                 write!(f, "event {event} at byte {offset} ends beyond the event log")
             }
-            LogError::Digests { event } => write!(f, "event {event} has digests that the log's header does not announce"),
+            LogError::Digests { event } => {
+                write!(f, "event {event} has digests that the log's header does not announce")
+            }
             LogError::Pcr { event, pcr } => write!(f, "event {event} names PCR {pcr}; a TPM has PCR 0 to 23"),
             LogError::TooMany => write!(f, "more than {} events", budget::LOG_EVENTS),
         }

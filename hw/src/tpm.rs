@@ -20,14 +20,10 @@ use crate::budget::{FRAME_BYTES, RESENDS};
 use tpm2_rs::{
     TpmWriter,
     basic::{TpmHandle, TpmUint32},
-    data::{
-        TpmCap, TpmPt, TpmRh, TpmSt, TpmSu, TpmaSession, TpmiYesNo, TpmsAuthCommand,
-        TpmuCapabilities,
-    },
+    data::{TpmCap, TpmPt, TpmRh, TpmSt, TpmSu, TpmaSession, TpmiYesNo, TpmsAuthCommand, TpmuCapabilities},
     frame::{
-        TpmFrame, TpmGetCapabilityCommand, TpmGetCapabilityResponse, TpmHeader, TpmResponse,
-        TpmSelfTestCommand, TpmSelfTestResponse, TpmStartupCommand, TpmStartupResponse,
-        TpmUnmarshalBody, tpm_marshal_command,
+        TpmFrame, TpmGetCapabilityCommand, TpmGetCapabilityResponse, TpmHeader, TpmResponse, TpmSelfTestCommand,
+        TpmSelfTestResponse, TpmStartupCommand, TpmStartupResponse, TpmUnmarshalBody, tpm_marshal_command,
     },
 };
 
@@ -76,10 +72,7 @@ pub enum Started {
 impl<T: Transport> Tpm<T> {
     /// A client over the transport; nothing is sent yet.
     pub fn new(transport: T) -> Tpm<T> {
-        Tpm {
-            transport,
-            response: [0; FRAME_BYTES],
-        }
+        Tpm { transport, response: [0; FRAME_BYTES] }
     }
 
     /// The transport back.
@@ -89,10 +82,7 @@ impl<T: Transport> Tpm<T> {
 
     /// TPM2_Startup(CLEAR).
     pub fn startup(&mut self) -> Result<Started, TpmError> {
-        let command = TpmStartupCommand {
-            handles: [],
-            startup_type: TpmSu::Clear,
-        };
+        let command = TpmStartupCommand { handles: [], startup_type: TpmSu::Clear };
         match self.call::<_, TpmStartupResponse>(&command, &[]) {
             Ok(_) => Ok(Started::Now),
             Err(error) if error.is_refused_with(ReturnCode::INITIALIZE) => Ok(Started::Before),
@@ -102,23 +92,14 @@ impl<T: Transport> Tpm<T> {
 
     /// TPM2_SelfTest of what has not been tested yet.
     pub fn self_test(&mut self) -> Result<(), TpmError> {
-        let command = TpmSelfTestCommand {
-            handles: [],
-            full_test: TpmiYesNo::from(false),
-        };
-        self.call::<_, TpmSelfTestResponse>(&command, &[])
-            .map(|_| ())
+        let command = TpmSelfTestCommand { handles: [], full_test: TpmiYesNo::from(false) };
+        self.call::<_, TpmSelfTestResponse>(&command, &[]).map(|_| ())
     }
 
     /// Maker, vendor text, firmware version, start flags and NV buffer size.
     pub fn properties(&mut self) -> Result<UntrustedProperties, TpmError> {
         let mut vendor = [0; 16];
-        let strings = [
-            TpmPt::VendorString1,
-            TpmPt::VendorString2,
-            TpmPt::VendorString3,
-            TpmPt::VendorString4,
-        ];
+        let strings = [TpmPt::VendorString1, TpmPt::VendorString2, TpmPt::VendorString3, TpmPt::VendorString4];
         for (part, property) in vendor.as_chunks_mut::<4>().0.iter_mut().zip(strings) {
             *part = self.property(property)?.to_be_bytes();
         }
@@ -149,18 +130,10 @@ impl<T: Transport> Tpm<T> {
             return Err(wrong_capability());
         };
         // A TPM without the property answers with the next one it has.
-        Ok(list
-            .iter()
-            .find(|entry| entry.property == property)
-            .map_or(0, |entry| entry.value.value()))
+        Ok(list.iter().find(|entry| entry.property == property).map_or(0, |entry| entry.value.value()))
     }
 
-    fn capability(
-        &mut self,
-        capability: TpmCap,
-        property: u32,
-        count: u32,
-    ) -> Result<TpmuCapabilities, TpmError> {
+    fn capability(&mut self, capability: TpmCap, property: u32, count: u32) -> Result<TpmuCapabilities, TpmError> {
         let command = TpmGetCapabilityCommand {
             handles: [],
             cap: capability,
@@ -178,9 +151,7 @@ impl<T: Transport> Tpm<T> {
         sessions: &[TpmsAuthCommand],
     ) -> Result<R, TpmError> {
         let response = self.exchange(command, sessions)?;
-        response.unmarshal().map_err(|_| TpmError::Malformed {
-            command: Command(C::CC),
-        })
+        response.unmarshal().map_err(|_| TpmError::Malformed { command: Command(C::CC) })
     }
 
     fn exchange<C: TpmFrame + TpmHeader>(
@@ -189,15 +160,10 @@ impl<T: Transport> Tpm<T> {
         sessions: &[TpmsAuthCommand],
     ) -> Result<&TpmResponse, TpmError> {
         let name = Command(C::CC);
-        let tag = if sessions.is_empty() {
-            TpmSt::NoSessions
-        } else {
-            TpmSt::Sessions
-        };
+        let tag = if sessions.is_empty() { TpmSt::NoSessions } else { TpmSt::Sessions };
         let mut frame = [0; FRAME_BYTES];
         let mut writer = TpmWriter::new(&mut frame);
-        tpm_marshal_command(command, tag, sessions, &mut writer)
-            .map_err(|_| TpmError::TooLong { command: name })?;
+        tpm_marshal_command(command, tag, sessions, &mut writer).map_err(|_| TpmError::TooLong { command: name })?;
         let length = self.send(name, tag, writer.as_bytes())?;
         let malformed = TpmError::Malformed { command: name };
         let frame = self.response.get(..length).ok_or(malformed)?;
@@ -245,9 +211,7 @@ fn return_code(response: &[u8], expected: TpmSt) -> Option<ReturnCode> {
 }
 
 fn wrong_capability() -> TpmError {
-    TpmError::Malformed {
-        command: Command(TpmGetCapabilityCommand::CC),
-    }
+    TpmError::Malformed { command: Command(TpmGetCapabilityCommand::CC) }
 }
 
 /// Empty password, which the endorsement hierarchy, our keys and readable NV indices have.

@@ -91,9 +91,7 @@ impl fmt::Display for TransportError {
         match self {
             TransportError::Closed => f.write_str("the TPM's end was closed"),
             TransportError::TimedOut => f.write_str("no answer in time"),
-            TransportError::TooLong => {
-                f.write_str("the answer claims more bytes than a response has")
-            }
+            TransportError::TooLong => f.write_str("the answer claims more bytes than a response has"),
             TransportError::System(errno) => write!(f, "the system call failed with errno {errno}"),
         }
     }
@@ -143,10 +141,7 @@ impl ReturnCode {
     /// Whether the same command may succeed when sent again (Part 1, 36.3): libtpms answers so to the first TPM2_Quote
     /// after an ECC key was made (measured).
     pub fn asks_to_resend(self) -> bool {
-        matches!(
-            self,
-            ReturnCode::YIELDED | ReturnCode::TESTING | ReturnCode::RETRY
-        )
+        matches!(self, ReturnCode::YIELDED | ReturnCode::TESTING | ReturnCode::RETRY)
     }
 
     /// Without the number of the parameter, handle or session.

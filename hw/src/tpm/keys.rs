@@ -8,15 +8,14 @@ use tpm2_rs::{
     TpmMarshal, TpmUnmarshal, TpmWriter,
     basic::{TpmHandle, TpmInt32},
     data::{
-        Tpm2bDigest, Tpm2bEncryptedSecret, Tpm2bIdObject, Tpm2bNonce, Tpm2bPublic, TpmAlgId, TpmRh,
-        TpmSe, TpmlDigest, TpmtPublic, TpmtSymDefObject,
+        Tpm2bDigest, Tpm2bEncryptedSecret, Tpm2bIdObject, Tpm2bNonce, Tpm2bPublic, TpmAlgId, TpmRh, TpmSe, TpmlDigest,
+        TpmtPublic, TpmtSymDefObject,
     },
     frame::{
-        TpmActivateCredentialCommand, TpmActivateCredentialResponse, TpmCreatePrimaryCommand,
-        TpmCreatePrimaryResponse, TpmFlushContextCommand, TpmFlushContextResponse, TpmHeader,
-        TpmPolicyOrCommand, TpmPolicyOrResponse, TpmPolicySecretCommand, TpmPolicySecretResponse,
-        TpmReadPublicCommand, TpmReadPublicResponse, TpmStartAuthSessionCommand,
-        TpmStartAuthSessionResponse,
+        TpmActivateCredentialCommand, TpmActivateCredentialResponse, TpmCreatePrimaryCommand, TpmCreatePrimaryResponse,
+        TpmFlushContextCommand, TpmFlushContextResponse, TpmHeader, TpmPolicyOrCommand, TpmPolicyOrResponse,
+        TpmPolicySecretCommand, TpmPolicySecretResponse, TpmReadPublicCommand, TpmReadPublicResponse,
+        TpmStartAuthSessionCommand, TpmStartAuthSessionResponse,
     },
 };
 
@@ -41,9 +40,7 @@ pub type CredentialSecret = heapless::Vec<u8, 64>;
 impl<T: Transport> Tpm<T> {
     /// TPM2_CreatePrimary in the endorsement hierarchy, with empty authorisation, from the bytes of a TPMT_PUBLIC.
     pub fn create_primary(&mut self, template: &[u8]) -> Result<Primary, TpmError> {
-        let too_long = TpmError::TooLong {
-            command: Command(TpmCreatePrimaryCommand::CC),
-        };
+        let too_long = TpmError::TooLong { command: Command(TpmCreatePrimaryCommand::CC) };
         let Ok((inner, [])) = TpmtPublic::unmarshal(template) else {
             return Err(too_long);
         };
@@ -65,15 +62,8 @@ impl<T: Transport> Tpm<T> {
 
     /// TPM2_ReadPublic: the TPMT_PUBLIC under a handle.
     pub fn read_public(&mut self, object: &ObjectHandle) -> Result<PublicArea, TpmError> {
-        let read: TpmReadPublicResponse = self.call(
-            &TpmReadPublicCommand {
-                handles: [object.0],
-            },
-            &[],
-        )?;
-        let too_long = TpmError::TooLong {
-            command: Command(TpmReadPublicCommand::CC),
-        };
+        let read: TpmReadPublicResponse = self.call(&TpmReadPublicCommand { handles: [object.0] }, &[])?;
+        let too_long = TpmError::TooLong { command: Command(TpmReadPublicCommand::CC) };
         public_area(&read.out_public.inner).ok_or(too_long)
     }
 
@@ -102,9 +92,7 @@ impl<T: Transport> Tpm<T> {
         blob: &[u8],
         secret: &[u8],
     ) -> Result<CredentialSecret, TpmError> {
-        let too_long = TpmError::TooLong {
-            command: Command(TpmActivateCredentialCommand::CC),
-        };
+        let too_long = TpmError::TooLong { command: Command(TpmActivateCredentialCommand::CC) };
         let command = TpmActivateCredentialCommand {
             handles: [ak.0, ek.0],
             credential_blob: Tpm2bIdObject::try_from(blob).map_err(|_| too_long)?,
@@ -121,9 +109,7 @@ impl<T: Transport> Tpm<T> {
 
     fn start_policy_session(&mut self, policy: EkPolicy) -> Result<TpmHandle, TpmError> {
         let null = TpmHandle::new(TpmRh::Null.value());
-        let too_long = TpmError::TooLong {
-            command: Command(TpmStartAuthSessionCommand::CC),
-        };
+        let too_long = TpmError::TooLong { command: Command(TpmStartAuthSessionCommand::CC) };
         let auth_hash = TpmAlgId::try_from(policy.hash().algorithm_id()).map_err(|_| too_long)?;
         let command = TpmStartAuthSessionCommand {
             handles: [null, null],
@@ -131,10 +117,7 @@ impl<T: Transport> Tpm<T> {
             nonce_caller: Tpm2bNonce::try_from([0; 16].as_slice()).map_err(|_| too_long)?,
             encrypted_salt: Default::default(),
             session_type: TpmSe::Policy,
-            symmetric: TpmtSymDefObject {
-                algorithm: TpmAlgId::Null,
-                ..Default::default()
-            },
+            symmetric: TpmtSymDefObject { algorithm: TpmAlgId::Null, ..Default::default() },
             auth_hash,
         };
         let started: TpmStartAuthSessionResponse = self.call(&command, &[])?;
@@ -155,28 +138,19 @@ impl<T: Transport> Tpm<T> {
         let EkPolicy::B(hash) = policy else {
             return Ok(());
         };
-        let too_long = TpmError::TooLong {
-            command: Command(TpmPolicyOrCommand::CC),
-        };
+        let too_long = TpmError::TooLong { command: Command(TpmPolicyOrCommand::CC) };
         let mut branches = TpmlDigest::new();
         for digest in [policy_a(hash), policy_c(hash)] {
             let digest = Tpm2bDigest::try_from(digest).map_err(|_| too_long)?;
             branches.try_push(digest).map_err(|_| too_long)?;
         }
-        let or = TpmPolicyOrCommand {
-            handles: [policy_session],
-            p_hash_list: branches,
-        };
+        let or = TpmPolicyOrCommand { handles: [policy_session], p_hash_list: branches };
         self.call::<_, TpmPolicyOrResponse>(&or, &[]).map(|_| ())
     }
 
     fn flush_handle(&mut self, handle: TpmHandle) -> Result<(), TpmError> {
-        let command = TpmFlushContextCommand {
-            handles: [],
-            flush_handle: handle,
-        };
-        self.call::<_, TpmFlushContextResponse>(&command, &[])
-            .map(|_| ())
+        let command = TpmFlushContextCommand { handles: [], flush_handle: handle };
+        self.call::<_, TpmFlushContextResponse>(&command, &[]).map(|_| ())
     }
 }
 

@@ -4,10 +4,7 @@ use super::{Command, ReturnCode, Tpm, TpmError, Transport, password};
 use tpm2_rs::{
     basic::{TpmHandle, TpmUint16},
     data::{TpmRh, TpmaNv},
-    frame::{
-        TpmHeader, TpmNvReadCommand, TpmNvReadPublicCommand, TpmNvReadPublicResponse,
-        TpmNvReadResponse,
-    },
+    frame::{TpmHeader, TpmNvReadCommand, TpmNvReadPublicCommand, TpmNvReadPublicResponse, TpmNvReadResponse},
 };
 
 /// An NV index that exists.
@@ -23,17 +20,11 @@ pub struct NvPublic {
 impl<T: Transport> Tpm<T> {
     /// TPM2_NV_ReadPublic; `None` where there is no such index.
     pub fn nv_read_public(&mut self, index: u32) -> Result<Option<NvPublic>, TpmError> {
-        let command = TpmNvReadPublicCommand {
-            handles: [TpmHandle::new(index)],
-        };
+        let command = TpmNvReadPublicCommand { handles: [TpmHandle::new(index)] };
         match self.call::<_, TpmNvReadPublicResponse>(&command, &[]) {
             Ok(read) => {
                 let public = read.nv_public.inner;
-                Ok(Some(NvPublic {
-                    index,
-                    size_bytes: public.data_size.value(),
-                    attributes: public.attributes,
-                }))
+                Ok(Some(NvPublic { index, size_bytes: public.data_size.value(), attributes: public.attributes }))
             }
             Err(error) if error.is_refused_with(ReturnCode::HANDLE) => Ok(None),
             Err(error) => Err(error),
@@ -49,9 +40,7 @@ impl<T: Transport> Tpm<T> {
     ) -> Result<&'b [u8], TpmError> {
         let command = Command(TpmNvReadCommand::CC);
         let too_long = TpmError::TooLong { command };
-        let whole = out
-            .get_mut(..usize::from(public.size_bytes))
-            .ok_or(too_long)?;
+        let whole = out.get_mut(..usize::from(public.size_bytes)).ok_or(too_long)?;
         let chunk_bytes = usize::from(chunk_bytes).clamp(1, LARGEST_CHUNK_BYTES);
         let mut offset = 0u16;
         for chunk in whole.chunks_mut(chunk_bytes) {
@@ -66,16 +55,10 @@ impl<T: Transport> Tpm<T> {
         Ok(whole)
     }
 
-    fn nv_read_chunk(
-        &mut self,
-        public: &NvPublic,
-        size: u16,
-        offset: u16,
-    ) -> Result<TpmNvReadResponse, TpmError> {
+    fn nv_read_chunk(&mut self, public: &NvPublic, size: u16, offset: u16) -> Result<TpmNvReadResponse, TpmError> {
         let index = TpmHandle::new(public.index);
         let owner = TpmHandle::new(TpmRh::Owner.value());
-        let by_owner = public.attributes.contains(TpmaNv::OWNERREAD)
-            && !public.attributes.contains(TpmaNv::AUTHREAD);
+        let by_owner = public.attributes.contains(TpmaNv::OWNERREAD) && !public.attributes.contains(TpmaNv::AUTHREAD);
         let command = TpmNvReadCommand {
             handles: [if by_owner { owner } else { index }, index],
             size: TpmUint16::new(size),

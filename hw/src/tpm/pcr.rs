@@ -5,12 +5,10 @@ use crate::hash::Hash;
 use tpm2_rs::{
     basic::{TpmBuffer, TpmHandle},
     data::{
-        Tpm2bDigest, TpmAlgId, TpmCap, TpmlDigestValues, TpmlPcrSelection, TpmsPcrSelect,
-        TpmsPcrSelection, TpmtHa, TpmuCapabilities, TpmuHa,
+        Tpm2bDigest, TpmAlgId, TpmCap, TpmlDigestValues, TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSelection, TpmtHa,
+        TpmuCapabilities, TpmuHa,
     },
-    frame::{
-        TpmHeader, TpmPcrExtendCommand, TpmPcrExtendResponse, TpmPcrReadCommand, TpmPcrReadResponse,
-    },
+    frame::{TpmHeader, TpmPcrExtendCommand, TpmPcrExtendResponse, TpmPcrReadCommand, TpmPcrReadResponse},
 };
 
 /// A set of PCR 0 to 23.
@@ -35,9 +33,7 @@ impl PcrMask {
 
     /// Whether the PCR is in the set.
     pub fn contains(self, pcr: u8) -> bool {
-        self.0
-            .checked_shr(u32::from(pcr))
-            .is_some_and(|bits| bits & 1 == 1)
+        self.0.checked_shr(u32::from(pcr)).is_some_and(|bits| bits & 1 == 1)
     }
 
     /// The PCRs in the set, ascending.
@@ -52,9 +48,7 @@ impl PcrMask {
 
     fn from_octets(octets: &[u8]) -> PcrMask {
         let mut bits = [0; 4];
-        bits.iter_mut()
-            .zip(octets)
-            .for_each(|(bit, octet)| *bit = *octet);
+        bits.iter_mut().zip(octets).for_each(|(bit, octet)| *bit = *octet);
         PcrMask::from_bits(u32::from_le_bytes(bits))
     }
 }
@@ -79,11 +73,7 @@ pub struct PcrBank {
 impl PcrBank {
     /// A bank of which nothing was read.
     pub const fn new(hash: Hash) -> PcrBank {
-        PcrBank {
-            hash,
-            read: PcrMask::NONE,
-            values: [[0; 64]; 24],
-        }
+        PcrBank { hash, read: PcrMask::NONE, values: [[0; 64]; 24] }
     }
 
     /// The bank's algorithm.
@@ -101,19 +91,14 @@ impl PcrBank {
         if !self.read.contains(pcr) {
             return None;
         }
-        self.values
-            .get(usize::from(pcr))?
-            .get(..self.hash.size_bytes())
+        self.values.get(usize::from(pcr))?.get(..self.hash.size_bytes())
     }
 
     fn set(&mut self, pcr: u8, value: &[u8]) -> Option<()> {
         if value.len() != self.hash.size_bytes() {
             return None;
         }
-        self.values
-            .get_mut(usize::from(pcr))?
-            .get_mut(..value.len())?
-            .copy_from_slice(value);
+        self.values.get_mut(usize::from(pcr))?.get_mut(..value.len())?.copy_from_slice(value);
         self.read = PcrMask(self.read.0 | 1u32.checked_shl(u32::from(pcr))?);
         Some(())
     }
@@ -126,9 +111,7 @@ impl<T: Transport> Tpm<T> {
             return Err(wrong_capability());
         };
         let mut banks = Banks::default();
-        let allocated = list
-            .iter()
-            .filter(|bank| PcrMask::from_octets(&bank.pcr_select) != PcrMask::NONE);
+        let allocated = list.iter().filter(|bank| PcrMask::from_octets(&bank.pcr_select) != PcrMask::NONE);
         for id in allocated.map(|bank| bank.hash.value()) {
             let kept = match Hash::from_algorithm_id(id) {
                 Some(hash) => banks.known.push(hash).is_ok(),
@@ -144,24 +127,17 @@ impl<T: Transport> Tpm<T> {
     /// TPM2_PCR_Read until all PCRs of the mask have come; a bank that is not allocated gives none. Between two commands
     /// somebody may extend: only a quote's pcrDigest says whether the values belong together.
     pub fn pcr_read(&mut self, hash: Hash, mask: PcrMask) -> Result<PcrBank, TpmError> {
-        let malformed = TpmError::Malformed {
-            command: Command(TpmPcrReadCommand::CC),
-        };
+        let malformed = TpmError::Malformed { command: Command(TpmPcrReadCommand::CC) };
         let mut bank = PcrBank::new(hash);
         let mut missing = mask;
         while missing != PcrMask::NONE {
-            let command = TpmPcrReadCommand {
-                handles: [],
-                pcr_selection_in: selection(&[hash], missing)?,
-            };
+            let command = TpmPcrReadCommand { handles: [], pcr_selection_in: selection(&[hash], missing)? };
             let answer: TpmPcrReadResponse = self.call(&command, &[])?;
             let came = answered(&answer, hash);
             if came == PcrMask::NONE {
                 break;
             }
-            if came.without(missing) != PcrMask::NONE
-                || came.iter().count() != answer.pcr_values.len()
-            {
+            if came.without(missing) != PcrMask::NONE || came.iter().count() != answer.pcr_values.len() {
                 return Err(malformed);
             }
             for (pcr, value) in came.iter().zip(answer.pcr_values.iter()) {
@@ -174,9 +150,7 @@ impl<T: Transport> Tpm<T> {
 
     /// TPM2_PCR_Extend of several banks in one command, so that no quote can fall between them.
     pub fn pcr_extend(&mut self, pcr: u8, digests: &[(Hash, &[u8])]) -> Result<(), TpmError> {
-        let too_long = TpmError::TooLong {
-            command: Command(TpmPcrExtendCommand::CC),
-        };
+        let too_long = TpmError::TooLong { command: Command(TpmPcrExtendCommand::CC) };
         let mut list = TpmlDigestValues::new();
         for (hash, digest) in digests {
             if digest.len() != hash.size_bytes() {
@@ -184,15 +158,10 @@ impl<T: Transport> Tpm<T> {
             }
             let hash_alg = TpmAlgId::try_from(hash.algorithm_id()).map_err(|_| too_long)?;
             let digest = TpmuHa::Digest(TpmBuffer::try_from(*digest).map_err(|_| too_long)?);
-            list.try_push(TpmtHa { hash_alg, digest })
-                .map_err(|_| too_long)?;
+            list.try_push(TpmtHa { hash_alg, digest }).map_err(|_| too_long)?;
         }
-        let command = TpmPcrExtendCommand {
-            handles: [TpmHandle::new(u32::from(pcr))],
-            digests: list,
-        };
-        self.call::<_, TpmPcrExtendResponse>(&command, &[password()])
-            .map(|_| ())
+        let command = TpmPcrExtendCommand { handles: [TpmHandle::new(u32::from(pcr))], digests: list };
+        self.call::<_, TpmPcrExtendResponse>(&command, &[password()]).map(|_| ())
     }
 }
 
@@ -207,17 +176,13 @@ fn answered(answer: &TpmPcrReadResponse, hash: Hash) -> PcrMask {
 
 /// TPML_PCR_SELECTION of the same PCRs in each bank.
 pub(super) fn selection(banks: &[Hash], mask: PcrMask) -> Result<TpmlPcrSelection, TpmError> {
-    let too_long = TpmError::TooLong {
-        command: Command(TpmPcrReadCommand::CC),
-    };
+    let too_long = TpmError::TooLong { command: Command(TpmPcrReadCommand::CC) };
     let [low, middle, high, _] = mask.0.to_le_bytes();
     let mut list = TpmlPcrSelection::new();
     for bank in banks {
         let hash = TpmAlgId::try_from(bank.algorithm_id()).map_err(|_| too_long)?;
-        let pcr_select =
-            TpmsPcrSelect::try_from([low, middle, high].as_slice()).map_err(|_| too_long)?;
-        list.try_push(TpmsPcrSelection { hash, pcr_select })
-            .map_err(|_| too_long)?;
+        let pcr_select = TpmsPcrSelect::try_from([low, middle, high].as_slice()).map_err(|_| too_long)?;
+        list.try_push(TpmsPcrSelection { hash, pcr_select }).map_err(|_| too_long)?;
     }
     Ok(list)
 }
@@ -225,9 +190,7 @@ pub(super) fn selection(banks: &[Hash], mask: PcrMask) -> Result<TpmlPcrSelectio
 /// A selection as the TPM signed it: unknown banks are dropped.
 pub(super) fn known_selection(list: &TpmlPcrSelection) -> heapless::Vec<(Hash, PcrMask), 8> {
     let known = |bank: &TpmsPcrSelection| Hash::from_algorithm_id(bank.hash.value());
-    list.iter()
-        .filter_map(|bank| Some((known(bank)?, PcrMask::from_octets(&bank.pcr_select))))
-        .collect()
+    list.iter().filter_map(|bank| Some((known(bank)?, PcrMask::from_octets(&bank.pcr_select)))).collect()
 }
 
 /// A digest as the codec has it, in our buffer.

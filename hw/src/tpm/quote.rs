@@ -41,8 +41,7 @@ impl<T: Transport> Tpm<T> {
         let name = Command(TpmQuoteCommand::CC);
         let command = TpmQuoteCommand {
             handles: [key.0],
-            qualifying_data: Tpm2bData::try_from(extra_data)
-                .map_err(|_| TpmError::TooLong { command: name })?,
+            qualifying_data: Tpm2bData::try_from(extra_data).map_err(|_| TpmError::TooLong { command: name })?,
             in_scheme: Default::default(),
             pcr_select: selection(banks, mask)?,
         };
@@ -81,10 +80,7 @@ impl<T: Transport> Tpm<T> {
 }
 
 fn refuses_selection(code: ReturnCode) -> bool {
-    matches!(
-        code.base(),
-        ReturnCode::HASH | ReturnCode::VALUE | ReturnCode::SIZE
-    ) && code.parameter() == Some(3)
+    matches!(code.base(), ReturnCode::HASH | ReturnCode::VALUE | ReturnCode::SIZE) && code.parameter() == Some(3)
 }
 
 /// TPMS_ATTEST and TPMT_SIGNATURE in the body of a response with sessions: parameterSize, TPM2B_ATTEST, TPMT_SIGNATURE,

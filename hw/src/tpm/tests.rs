@@ -12,11 +12,7 @@ struct Fake {
 
 impl Fake {
     fn tpm(answers: Vec<Vec<u8>>) -> Tpm<Fake> {
-        Tpm::new(Fake {
-            answers,
-            asked: 0,
-            pauses: vec![],
-        })
+        Tpm::new(Fake { answers, asked: 0, pauses: vec![] })
     }
 }
 
@@ -35,13 +31,7 @@ impl Transport for Fake {
 
 fn answer(tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
     let size = u32::try_from(body.len()).unwrap().saturating_add(10);
-    [
-        &tag.to_be_bytes()[..],
-        &size.to_be_bytes(),
-        &code.to_be_bytes(),
-        body,
-    ]
-    .concat()
+    [&tag.to_be_bytes()[..], &size.to_be_bytes(), &code.to_be_bytes(), body].concat()
 }
 
 #[test]
@@ -65,30 +55,21 @@ fn a_tpm_that_always_asks_again_is_busy_after_a_bounded_number_of_tries() {
 fn a_refusal_names_command_and_return_code() {
     let mut tpm = Fake::tpm(vec![answer(0x8001, 0x101, &[])]);
     let text = std::format!("{}", tpm.self_test().unwrap_err());
-    assert!(
-        text.contains("SelfTest") && text.contains("TPM_RC_FAILURE") && text.contains("0x101"),
-        "{text}"
-    );
+    assert!(text.contains("SelfTest") && text.contains("TPM_RC_FAILURE") && text.contains("0x101"), "{text}");
 }
 
 #[test]
 fn a_response_shorter_than_its_size_field_is_malformed() {
     let mut short = answer(0x8001, 0, &[]);
     short[5] = 11;
-    assert!(matches!(
-        Fake::tpm(vec![short]).self_test(),
-        Err(TpmError::Malformed { .. })
-    ));
+    assert!(matches!(Fake::tpm(vec![short]).self_test(), Err(TpmError::Malformed { .. })));
 }
 
 #[test]
 fn a_response_longer_than_its_size_field_is_malformed() {
     let mut long = answer(0x8001, 0, &[]);
     long.push(0);
-    assert!(matches!(
-        Fake::tpm(vec![long]).self_test(),
-        Err(TpmError::Malformed { .. })
-    ));
+    assert!(matches!(Fake::tpm(vec![long]).self_test(), Err(TpmError::Malformed { .. })));
 }
 
 #[test]
@@ -120,11 +101,7 @@ fn a_good_response_with_trailing_bytes_is_malformed() {
 fn pcr_values_that_were_not_asked_for_are_malformed() {
     // Asked for PCR 0, answered with PCR 1.
     let value = [&[0, 32][..], &[0x11; 32]].concat();
-    let body = [
-        &[0, 0, 0, 9, 0, 0, 0, 1, 0, 0x0b, 3, 2, 0, 0, 0, 0, 0, 1][..],
-        &value,
-    ]
-    .concat();
+    let body = [&[0, 0, 0, 9, 0, 0, 0, 1, 0, 0x0b, 3, 2, 0, 0, 0, 0, 0, 1][..], &value].concat();
     let mut tpm = Fake::tpm(vec![answer(0x8001, 0, &body)]);
     let read = tpm.pcr_read(Hash::Sha256, PcrMask::from_bits(1));
     assert!(matches!(read, Err(TpmError::Malformed { .. })));
@@ -143,10 +120,7 @@ fn only_a_refusal_of_the_selection_is_asked_again_with_the_allocated_banks() {
     let key = ObjectHandle(TpmHandle::new(0x8000_0000));
     for (code, asked) in [(0x3c3, 2), (0x3c4, 2), (0x3d5, 2), (0x1c4, 1), (0x101, 1)] {
         let mut tpm = Fake::tpm(vec![answer(0x8001, code, &[])]);
-        assert!(
-            tpm.quote_every_bank(&key, &[0; 32], &[Hash::Sha256])
-                .is_err()
-        );
+        assert!(tpm.quote_every_bank(&key, &[0; 32], &[Hash::Sha256]).is_err());
         assert_eq!(tpm.into_transport().asked, asked, "{code:#x}");
     }
 }
