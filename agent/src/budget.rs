@@ -8,3 +8,37 @@ pub const TPM_COMMAND: Duration = Duration::from_secs(300);
 
 /// The longest pause before a TPM command is sent again. With twelve resends, doubling from 5 ms, three seconds in all.
 pub const TPM_RESEND_PAUSE: Duration = Duration::from_millis(500);
+
+/// Extends that wait for the TPM: a second of VM starts at 1 ms each, below which callers are slowed, not refused.
+pub const TPM_EXTENDS_WAITING: usize = 1024;
+
+/// Quotes that wait for the TPM. One serves all waiting challenges, so two would do: one that runs, one that waits.
+pub const TPM_QUOTES_WAITING: usize = 8;
+
+/// Credential challenges that wait for the TPM, for strangers and for known verifiers each. The last of three strangers
+/// waits 30 s, as long as its challenge lives.
+pub const TPM_CREDENTIALS_WAITING: usize = 3;
+
+/// Strangers' credential challenges together: one in this time. An RSA EK decrypts in 70 to 540 ms (chips' data sheets).
+pub const STRANGER_CREDENTIAL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often values are read again after a quote whose pcrDigest they do not give, before the answer is `busy`.
+pub const QUOTE_TRIES: u32 = 3;
+
+/// Bytes of an EK certificate in NV: the largest found are below 2 KiB; 4 KiB leave room for RSA-4096 and long names.
+pub const EK_CERTIFICATE_BYTES: usize = 4096;
+
+/// Bytes of all certificates between EK and root in NV (0x01c00100 to 0x01c001ff).
+pub const EK_CHAIN_BYTES: usize = 16 * 1024;
+
+/// Bytes of the configuration file, which the keeper hashes whole.
+pub const CONFIGURATION_BYTES: usize = 64 * 1024;
+
+/// Bytes of entry 0: two digests, a key, a random string and a tag are 151.
+pub const ENTRY_ZERO_BYTES: usize = 256;
+
+/// How long the server waits for its keeper, which signs in 20 µs when it runs at all.
+pub const KEEPER_ANSWER: Duration = Duration::from_secs(10);
+
+/// Keys in `allow` and `[[push]]` together; more do not fit into a configuration of 64 KiB anyway once each has a comment.
+pub const LISTED_KEYS: usize = 512;

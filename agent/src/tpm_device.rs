@@ -39,13 +39,11 @@ impl FromStr for TpmAddress {
     type Err = std::net::AddrParseError;
 
     fn from_str(text: &str) -> Result<TpmAddress, Self::Err> {
-        Ok(
-            match (text.strip_prefix("unix:"), text.strip_prefix("tcp:")) {
-                (Some(path), _) => TpmAddress::Unix(path.into()),
-                (None, Some(address)) => TpmAddress::Tcp(address.parse()?),
-                (None, None) => TpmAddress::Device(text.into()),
-            },
-        )
+        Ok(match (text.strip_prefix("unix:"), text.strip_prefix("tcp:")) {
+            (Some(path), _) => TpmAddress::Unix(path.into()),
+            (None, Some(address)) => TpmAddress::Tcp(address.parse()?),
+            (None, None) => TpmAddress::Device(text.into()),
+        })
     }
 }
 
@@ -64,11 +62,8 @@ impl TpmAddress {
     pub fn open(&self) -> io::Result<OwnedFd> {
         match self {
             TpmAddress::Device(path) => {
-                let device = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .custom_flags(OFlag::O_NONBLOCK.bits())
-                    .open(path);
+                let device =
+                    OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
                 device.map(OwnedFd::from)
             }
             TpmAddress::Unix(path) => UnixStream::connect(path).map(OwnedFd::from),
@@ -99,19 +94,14 @@ impl TpmDevice {
     pub fn with_patience(descriptor: OwnedFd, patience: Duration) -> io::Result<TpmDevice> {
         let flags = OFlag::from_bits_retain(fcntl(&descriptor, FcntlArg::F_GETFL)?);
         fcntl(&descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok(TpmDevice {
-            file: Some(File::from(descriptor)),
-            patience,
-        })
+        Ok(TpmDevice { file: Some(File::from(descriptor)), patience })
     }
 }
 
 impl Transport for TpmDevice {
     fn exchange(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, TransportError> {
         let mut file = self.file.take().ok_or(TransportError::Closed)?;
-        let deadline = Instant::now()
-            .checked_add(self.patience)
-            .ok_or(TransportError::TimedOut)?;
+        let deadline = Instant::now().checked_add(self.patience).ok_or(TransportError::TimedOut)?;
         write_whole(&mut file, command, deadline)?;
         let length = read_response(&mut file, response, deadline)?;
         self.file = Some(file);
@@ -119,8 +109,7 @@ impl Transport for TpmDevice {
     }
 
     fn pause(&mut self, attempt: u32) {
-        let doubled =
-            Duration::from_millis(5).saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX));
+        let doubled = Duration::from_millis(5).saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX));
         thread::sleep(doubled.min(TPM_RESEND_PAUSE));
     }
 }
@@ -137,11 +126,7 @@ fn write_whole(file: &mut File, command: &[u8], deadline: Instant) -> Result<(),
 }
 
 /// Reads until as many bytes are there as the size field says (Part 1, 18.2).
-fn read_response(
-    file: &mut File,
-    response: &mut [u8],
-    deadline: Instant,
-) -> Result<usize, TransportError> {
+fn read_response(file: &mut File, response: &mut [u8], deadline: Instant) -> Result<usize, TransportError> {
     let mut length = 0usize;
     loop {
         let claimed = response.get(..length).and_then(size_field);
@@ -151,10 +136,7 @@ fn read_response(
         if claimed.is_some_and(|size| length >= size) {
             return Ok(length);
         }
-        let room = response
-            .get_mut(length..)
-            .filter(|room| !room.is_empty())
-            .ok_or(TransportError::TooLong)?;
+        let room = response.get_mut(length..).filter(|room| !room.is_empty()).ok_or(TransportError::TooLong)?;
         match file.read(room) {
             Ok(0) => return Err(TransportError::Closed),
             Ok(read) => length = length.saturating_add(read),
@@ -170,12 +152,7 @@ fn size_field(response: &[u8]) -> Option<usize> {
 }
 
 /// Waits until the descriptor is ready where the call would have blocked; any other error is final.
-fn wait_after(
-    error: io::Error,
-    file: &File,
-    ready: PollFlags,
-    deadline: Instant,
-) -> Result<(), TransportError> {
+fn wait_after(error: io::Error, file: &File, ready: PollFlags, deadline: Instant) -> Result<(), TransportError> {
     match error.kind() {
         io::ErrorKind::Interrupted => return Ok(()),
         io::ErrorKind::WouldBlock => {}
@@ -183,9 +160,7 @@ fn wait_after(
             return Err(TransportError::Closed);
         }
         _ => {
-            return Err(TransportError::System(
-                error.raw_os_error().unwrap_or_default(),
-            ));
+            return Err(TransportError::System(error.raw_os_error().unwrap_or_default()));
         }
     }
     let left = deadline.saturating_duration_since(Instant::now());
@@ -193,9 +168,7 @@ fn wait_after(
     match poll(&mut [PollFd::new(file.as_fd(), ready)], timeout) {
         Ok(0) => Err(TransportError::TimedOut),
         Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(TransportError::System(
-            io::Error::from(errno).raw_os_error().unwrap_or_default(),
-        )),
+        Err(errno) => Err(TransportError::System(io::Error::from(errno).raw_os_error().unwrap_or_default())),
     }
 }
 
@@ -236,14 +209,8 @@ mod tests {
     fn a_tpm_that_does_not_answer_times_out_and_is_not_asked_again() {
         let (mut device, _end) = answering(&[&GOOD[..9]]);
         let mut response = [0; 64];
-        assert_eq!(
-            device.exchange(&COMMAND, &mut response),
-            Err(TransportError::TimedOut)
-        );
-        assert_eq!(
-            device.exchange(&COMMAND, &mut response),
-            Err(TransportError::Closed)
-        );
+        assert_eq!(device.exchange(&COMMAND, &mut response), Err(TransportError::TimedOut));
+        assert_eq!(device.exchange(&COMMAND, &mut response), Err(TransportError::Closed));
     }
 
     #[test]
@@ -251,20 +218,14 @@ mod tests {
         let (mut device, end) = answering(&[]);
         let mut response = [0; 64];
         let gone = thread::spawn(move || drop(end.join()));
-        assert_eq!(
-            device.exchange(&COMMAND, &mut response),
-            Err(TransportError::Closed)
-        );
+        assert_eq!(device.exchange(&COMMAND, &mut response), Err(TransportError::Closed));
         gone.join().unwrap();
     }
 
     #[test]
     fn a_response_that_claims_more_than_the_buffer_is_refused() {
         let (mut device, _end) = answering(&[&[0x80, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]]);
-        assert_eq!(
-            device.exchange(&COMMAND, &mut [0; 64]),
-            Err(TransportError::TooLong)
-        );
+        assert_eq!(device.exchange(&COMMAND, &mut [0; 64]), Err(TransportError::TooLong));
     }
 
     #[test]

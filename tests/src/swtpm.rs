@@ -72,13 +72,8 @@ impl Swtpm {
 
     /// The authority behind the EK certificates; panics for a blank TPM.
     pub fn authority(&self) -> TestAuthority {
-        let read = |name| {
-            fs::read_to_string(self.path("authority").join(name)).expect("no test authority")
-        };
-        TestAuthority {
-            root_pem: read("swtpm-localca-rootca-cert.pem"),
-            intermediate_pem: read("issuercert.pem"),
-        }
+        let read = |name| fs::read_to_string(self.path("authority").join(name)).expect("no test authority");
+        TestAuthority { root_pem: read("swtpm-localca-rootca-cert.pem"), intermediate_pem: read("issuercert.pem") }
     }
 
     /// Cuts the power (no TPM2_Shutdown), then switches on and starts up.
@@ -98,12 +93,7 @@ impl Swtpm {
     /// Starts it: _TPM_Init and TPM2_Startup(CLEAR).
     pub fn start(&mut self) {
         let server = format!("type=unixio,path={}", self.socket().display());
-        self.run(&[
-            "--server",
-            &server,
-            "--flags",
-            "not-need-init,startup-clear",
-        ]);
+        self.run(&["--server", &server, "--flags", "not-need-init,startup-clear"]);
         self.wait_for(&self.socket());
     }
 
@@ -114,10 +104,7 @@ impl Swtpm {
 
     /// The reset line: _TPM_Init without TPM2_Startup, which firmware would send.
     pub fn reset_line(&self) {
-        let done = Command::new("swtpm_ioctl")
-            .args(["-i", "--unix"])
-            .arg(self.control_socket())
-            .output();
+        let done = Command::new("swtpm_ioctl").args(["-i", "--unix"]).arg(self.control_socket()).output();
         succeeded("swtpm_ioctl", done);
     }
 
@@ -126,14 +113,8 @@ impl Swtpm {
             eprintln!("SKIPPED: swtpm_setup cannot run: {error}");
             return None;
         }
-        let folder = tempfile::Builder::new()
-            .prefix("garant-swtpm")
-            .tempdir()
-            .expect("no scratch folder");
-        let swtpm = Swtpm {
-            folder,
-            running: None,
-        };
+        let folder = tempfile::Builder::new().prefix("garant-swtpm").tempdir().expect("no scratch folder");
+        let swtpm = Swtpm { folder, running: None };
         swtpm.write_configuration();
         let done = Command::new("swtpm_setup")
             .args(["--tpm2", "--pcr-banks", banks, "--tpmstate"])
@@ -155,9 +136,7 @@ impl Swtpm {
         let authority = self.path("authority");
         fs::create_dir(self.path("state")).expect("no state folder");
         fs::create_dir(&authority).expect("no authority folder");
-        let write = |name, text: String| {
-            fs::write(self.path(name), text).expect("scratch folder is read-only")
-        };
+        let write = |name, text: String| fs::write(self.path(name), text).expect("scratch folder is read-only");
         write(
             "setup.conf",
             format!(
@@ -173,8 +152,7 @@ impl Swtpm {
                 authority.display()
             ),
         );
-        let platform =
-            "--platform-manufacturer garant\n--platform-version 1\n--platform-model test\n";
+        let platform = "--platform-manufacturer garant\n--platform-version 1\n--platform-model test\n";
         write("localca.options", platform.to_owned());
     }
 
@@ -186,10 +164,7 @@ impl Swtpm {
             .args(["socket", "--tpm2", "--tpmstate"])
             .arg(format!("dir={}", self.path("state").display()))
             .arg("--ctrl")
-            .arg(format!(
-                "type=unixio,path={}",
-                self.control_socket().display()
-            ))
+            .arg(format!("type=unixio,path={}", self.control_socket().display()))
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -202,11 +177,7 @@ impl Swtpm {
     fn wait_for(&self, socket: &Path) {
         let started = Instant::now();
         while !socket.exists() {
-            assert!(
-                started.elapsed() < PATIENCE,
-                "swtpm does not open {}",
-                socket.display()
-            );
+            assert!(started.elapsed() < PATIENCE, "swtpm does not open {}", socket.display());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -225,12 +196,7 @@ impl Drop for Swtpm {
 fn succeeded(program: &str, done: io::Result<std::process::Output>) {
     let done = done.unwrap_or_else(|error| panic!("{program} cannot run: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        done.status.success(),
-        "{program} failed:\n{}{}",
-        text(&done.stdout),
-        text(&done.stderr)
-    );
+    assert!(done.status.success(), "{program} failed:\n{}{}", text(&done.stdout), text(&done.stderr));
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

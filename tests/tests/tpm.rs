@@ -29,15 +29,12 @@ fn open(swtpm: &Swtpm) -> Tpm<TpmDevice> {
 }
 
 fn make_ak<T: Transport>(tpm: &mut Tpm<T>) -> Primary {
-    tpm.create_primary(&ak_template(AkGeneration::CURRENT).unwrap())
-        .unwrap()
+    tpm.create_primary(&ak_template(AkGeneration::CURRENT).unwrap()).unwrap()
 }
 
 fn fresh_quote<T: Transport>(tpm: &mut Tpm<T>) -> Quote {
     let ak = make_ak(tpm);
-    let quote = tpm
-        .quote_every_bank(&ak.handle, &[7; 32], &[Hash::Sha256])
-        .unwrap();
+    let quote = tpm.quote_every_bank(&ak.handle, &[7; 32], &[Hash::Sha256]).unwrap();
     tpm.flush(ak.handle).unwrap();
     quote
 }
@@ -48,19 +45,11 @@ fn counters(attest: &[u8]) -> (u64, u32, u32, u8) {
     let after_name = &attest[6 + sized(&attest[6..])..];
     let clock = &after_name[sized(after_name)..];
     let word = |at: usize| u32::from_be_bytes(clock[at..at + 4].try_into().unwrap());
-    (
-        u64::from_be_bytes(clock[..8].try_into().unwrap()),
-        word(8),
-        word(12),
-        clock[16],
-    )
+    (u64::from_be_bytes(clock[..8].try_into().unwrap()), word(8), word(12), clock[16])
 }
 
 fn raw<T: Transport>(tpm: Tpm<T>, command: &str) -> Tpm<T> {
-    let command: Vec<u8> = command
-        .split_whitespace()
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-        .collect();
+    let command: Vec<u8> = command.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     let mut transport = tpm.into_transport();
     let mut response = [0; 4096];
     let length = transport.exchange(&command, &mut response).unwrap();
@@ -70,16 +59,12 @@ fn raw<T: Transport>(tpm: Tpm<T>, command: &str) -> Tpm<T> {
 
 const SHUTDOWN_STATE: &str = "80 01 00 00 00 0c 00 00 01 45 00 01";
 /// TPM2_Clear by the platform hierarchy with an empty password.
-const CLEAR: &str =
-    "80 02 00 00 00 1b 00 00 01 26 40 00 00 0c 00 00 00 09 40 00 00 09 00 00 01 00 00";
+const CLEAR: &str = "80 02 00 00 00 1b 00 00 01 26 40 00 00 0c 00 00 00 09 40 00 00 09 00 00 01 00 00";
 
 /// Runs one of tpm2-tools; the TPM takes one client at a time, so ours must have hung up.
 fn tool(swtpm: &Swtpm, name: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(name);
-    command
-        .env("TPM2TOOLS_TCTI", swtpm.tcti())
-        .args(arguments)
-        .current_dir(swtpm.folder());
+    command.env("TPM2TOOLS_TCTI", swtpm.tcti()).args(arguments).current_dir(swtpm.folder());
     let done = command.output().expect("tpm2-tools are not installed");
     if !done.status.success() {
         eprintln!("{name}: {}", String::from_utf8_lossy(&done.stderr));
@@ -94,11 +79,7 @@ fn write(swtpm: &Swtpm, name: &str, bytes: &[u8]) -> String {
 }
 
 fn sized(bytes: &[u8]) -> Vec<u8> {
-    [
-        &u16::try_from(bytes.len()).unwrap().to_be_bytes()[..],
-        bytes,
-    ]
-    .concat()
+    [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
 #[test]
@@ -110,18 +91,9 @@ fn the_ak_is_the_same_key_after_a_power_cycle_and_another_generation_is_another(
     swtpm.power_cycle();
     let mut tpm = open(&swtpm);
     let after = make_ak(&mut tpm);
-    assert_eq!(
-        (before.name, &before.public),
-        (after.name.clone(), &after.public)
-    );
-    assert_eq!(
-        after.name[2..],
-        Sha256::digest(&*after.public)[..],
-        "the Name is not nameAlg and digest"
-    );
-    let next = tpm
-        .create_primary(&ak_template(AkGeneration(2)).unwrap())
-        .unwrap();
+    assert_eq!((before.name, &before.public), (after.name.clone(), &after.public));
+    assert_eq!(after.name[2..], Sha256::digest(&*after.public)[..], "the Name is not nameAlg and digest");
+    let next = tpm.create_primary(&ak_template(AkGeneration(2)).unwrap()).unwrap();
     assert_ne!(next.name, after.name);
     assert_eq!(tpm.read_public(&next.handle).unwrap(), next.public);
 }
@@ -152,8 +124,7 @@ fn quotes_leave_no_handle_behind() {
     let ak = make_ak(&mut tpm);
     for number in 0..soak(300, 10_000) {
         let extra_data = Sha256::digest(number.to_be_bytes());
-        tpm.quote_every_bank(&ak.handle, &extra_data, &[Hash::Sha256])
-            .unwrap();
+        tpm.quote_every_bank(&ak.handle, &extra_data, &[Hash::Sha256]).unwrap();
     }
     assert_eq!(tpm.handles(FIRST_OBJECT).unwrap().len(), 1);
     assert_eq!(tpm.handles(FIRST_POLICY_SESSION).unwrap().len(), 0);
@@ -161,11 +132,7 @@ fn quotes_leave_no_handle_behind() {
 
 /// The smaller number, the larger where GARANT_SOAK is set.
 fn soak(quick: u32, long: u32) -> u32 {
-    if std::env::var_os("GARANT_SOAK").is_some() {
-        long
-    } else {
-        quick
-    }
+    if std::env::var_os("GARANT_SOAK").is_some() { long } else { quick }
 }
 
 #[test]
@@ -181,10 +148,7 @@ fn a_tpm_restart_empties_the_pcrs_and_leaves_reset_count() {
     let mut tpm = open(&swtpm);
     tpm.startup().unwrap();
     let after = counters(&fresh_quote(&mut tpm).attest);
-    assert_eq!(
-        tpm.pcr_read(Hash::Sha256, LEDGER).unwrap().value(15),
-        Some(&[0; 32][..])
-    );
+    assert_eq!(tpm.pcr_read(Hash::Sha256, LEDGER).unwrap().value(15), Some(&[0; 32][..]));
     assert_eq!((after.1, after.2), (before.1, before.2 + 1));
 }
 
@@ -246,13 +210,7 @@ fn one_extend_command_reaches_every_allocated_bank() {
         assert_eq!(bank.value(14).unwrap(), &[0; 64][..hash.size_bytes()]);
     }
     let extended = Sha256::digest([&[0; 32][..], &digest[..32]].concat());
-    assert_eq!(
-        tpm.pcr_read(Hash::Sha256, LEDGER)
-            .unwrap()
-            .value(15)
-            .unwrap(),
-        &extended[..]
-    );
+    assert_eq!(tpm.pcr_read(Hash::Sha256, LEDGER).unwrap().value(15).unwrap(), &extended[..]);
 }
 
 #[test]
@@ -270,14 +228,12 @@ fn the_pcr_values_read_after_a_quote_hash_to_its_pcr_digest() {
         return;
     };
     let mut tpm = open(&swtpm);
-    tpm.pcr_extend(4, &[(Hash::Sha256, &[3; 32]), (Hash::Sha1, &[3; 20])])
-        .unwrap();
+    tpm.pcr_extend(4, &[(Hash::Sha256, &[3; 32]), (Hash::Sha1, &[3; 20])]).unwrap();
     let quote = fresh_quote(&mut tpm);
     let mut hash = Sha256::new();
     for (bank, mask) in &quote.selection {
         let values = tpm.pcr_read(*bank, *mask).unwrap();
-        mask.iter()
-            .for_each(|pcr| hash.update(values.value(pcr).unwrap()));
+        mask.iter().for_each(|pcr| hash.update(values.value(pcr).unwrap()));
     }
     assert_eq!(quote.pcr_digest[..], hash.finalize()[..]);
 }
@@ -301,28 +257,16 @@ fn the_profiles_templates_make_the_keys_in_the_ek_certificates() {
     };
     let mut tpm = open(&swtpm);
     for index in PROVISIONED_CERTIFICATE_INDICES {
-        let template = EK_TEMPLATES
-            .iter()
-            .find(|template| template.certificate_index == index)
-            .unwrap();
-        let nv = tpm
-            .nv_read_public(index)
-            .unwrap()
-            .expect("no certificate in NV");
+        let template = EK_TEMPLATES.iter().find(|template| template.certificate_index == index).unwrap();
+        let nv = tpm.nv_read_public(index).unwrap().expect("no certificate in NV");
         let mut buffer = [0; 2048];
         let certificate = tpm.nv_read(&nv, 512, &mut buffer).unwrap();
-        let ek = tpm
-            .create_primary(&template.public_area().unwrap())
-            .unwrap();
+        let ek = tpm.create_primary(&template.public_area().unwrap()).unwrap();
         let key = match template.key {
             EkKey::Rsa(_) => &ek.public[ek.public.len() - 256..],
             _ => &ek.public[ek.public.len() - 48..],
         };
-        assert!(
-            certificate.windows(key.len()).any(|part| part == key),
-            "{} is another key",
-            template.name
-        );
+        assert!(certificate.windows(key.len()).any(|part| part == key), "{} is another key", template.name);
         tpm.flush(ek.handle).unwrap();
     }
     assert_eq!(tpm.nv_read_public(0x01c0_000a).unwrap(), None);
@@ -334,10 +278,7 @@ fn an_nv_index_is_read_the_same_in_small_chunks_and_never_into_a_short_buffer() 
         return;
     };
     let mut tpm = open(&swtpm);
-    let nv = tpm
-        .nv_read_public(PROVISIONED_CERTIFICATE_INDICES[0])
-        .unwrap()
-        .unwrap();
+    let nv = tpm.nv_read_public(PROVISIONED_CERTIFICATE_INDICES[0]).unwrap().unwrap();
     let (mut whole, mut pieces) = ([0; 2048], [0; 2048]);
     let whole = tpm.nv_read(&nv, u16::MAX, &mut whole).unwrap();
     assert_eq!(whole.len(), usize::from(nv.size_bytes));
@@ -352,19 +293,13 @@ fn tpm2_checkquote_accepts_our_quotes_and_refuses_another_nonce() {
     };
     let mut tpm = open(&swtpm);
     let ak = make_ak(&mut tpm);
-    let quote = tpm
-        .quote_every_bank(&ak.handle, &[0xab; 32], &[Hash::Sha256])
-        .unwrap();
+    let quote = tpm.quote_every_bank(&ak.handle, &[0xab; 32], &[Hash::Sha256]).unwrap();
     let public = write(&swtpm, "ak.pub", &sized(&ak.public));
     let message = write(&swtpm, "quote.msg", &quote.attest);
     let signature = write(&swtpm, "quote.sig", &quote.signature);
     let check = |nonce: &str| {
         let files = ["-u", &public, "-m", &message, "-s", &signature];
-        tool(
-            &swtpm,
-            "tpm2_checkquote",
-            &[&files[..], &["-g", "sha256", "-q", nonce]].concat(),
-        )
+        tool(&swtpm, "tpm2_checkquote", &[&files[..], &["-g", "sha256", "-q", nonce]].concat())
     };
     assert!(check(&"ab".repeat(32)));
     assert!(!check(&"ac".repeat(32)));
@@ -389,18 +324,12 @@ fn a_credential_made_by_tpm2_makecredential_is_activated_with_every_template() {
         return;
     };
     let ak = make_ak(&mut open(&swtpm));
-    for template in EK_TEMPLATES
-        .iter()
-        .filter(|template| template.key != EkKey::Rsa(4096))
-    {
-        let ek = open(&swtpm)
-            .create_primary(&template.public_area().unwrap())
-            .unwrap();
+    for template in EK_TEMPLATES.iter().filter(|template| template.key != EkKey::Rsa(4096)) {
+        let ek = open(&swtpm).create_primary(&template.public_area().unwrap()).unwrap();
         assert_eq!(EkPolicy::of(&ek.public), Some(template.policy()));
         let (blob, encrypted) = tpm2_makecredential(&swtpm, &ek.public, &ak.name, SECRET);
         let mut tpm = open(&swtpm);
-        let activated =
-            tpm.activate_credential(&ak.handle, &ek.handle, template.policy(), &blob, &encrypted);
+        let activated = tpm.activate_credential(&ak.handle, &ek.handle, template.policy(), &blob, &encrypted);
         assert_eq!(&activated.unwrap()[..], SECRET, "{}", template.name);
         assert_eq!(tpm.handles(FIRST_POLICY_SESSION).unwrap().len(), 0);
         tpm.flush(ek.handle).unwrap();
@@ -414,15 +343,12 @@ fn a_credential_for_another_key_is_refused_and_leaves_no_session() {
     };
     let mut tpm = open(&swtpm);
     let (ak, template) = (make_ak(&mut tpm), EK_TEMPLATES[0]);
-    let ek = tpm
-        .create_primary(&template.public_area().unwrap())
-        .unwrap();
+    let ek = tpm.create_primary(&template.public_area().unwrap()).unwrap();
     drop(tpm);
     let another = [&[0, 0x0b][..], &[0; 32]].concat();
     let (blob, encrypted) = tpm2_makecredential(&swtpm, &ek.public, &another, SECRET);
     let mut tpm = open(&swtpm);
-    let refused =
-        tpm.activate_credential(&ak.handle, &ek.handle, template.policy(), &blob, &encrypted);
+    let refused = tpm.activate_credential(&ak.handle, &ek.handle, template.policy(), &blob, &encrypted);
     let refused = refused.unwrap_err();
     assert!(refused.is_refused_with(ReturnCode(0x09f)), "{refused}"); // TPM_RC_INTEGRITY
     assert_eq!(tpm.handles(FIRST_POLICY_SESSION).unwrap().len(), 0);
@@ -437,29 +363,12 @@ fn tpm2_activatecredential_finds_our_keys_usable() {
     };
     let mut tpm = open(&swtpm);
     let ak = make_ak(&mut tpm);
-    let ek = tpm
-        .create_primary(&EK_TEMPLATES[0].public_area().unwrap())
-        .unwrap();
+    let ek = tpm.create_primary(&EK_TEMPLATES[0].public_area().unwrap()).unwrap();
     drop(tpm);
     tpm2_makecredential(&swtpm, &ek.public, &ak.name, SECRET);
-    assert!(tool(
-        &swtpm,
-        "tpm2_startauthsession",
-        &["--policy-session", "-S", "session"]
-    ));
-    assert!(tool(
-        &swtpm,
-        "tpm2_policysecret",
-        &["-S", "session", "-c", "e"]
-    ));
-    let objects = [
-        "-c",
-        "0x80000000",
-        "-C",
-        "0x80000001",
-        "-P",
-        "session:session",
-    ];
+    assert!(tool(&swtpm, "tpm2_startauthsession", &["--policy-session", "-S", "session"]));
+    assert!(tool(&swtpm, "tpm2_policysecret", &["-S", "session", "-c", "e"]));
+    let objects = ["-c", "0x80000000", "-C", "0x80000001", "-P", "session:session"];
     let activate = [&objects[..], &["-i", "made", "-o", "activated"]].concat();
     assert!(tool(&swtpm, "tpm2_activatecredential", &activate));
     assert_eq!(fs::read(swtpm.folder().join("activated")).unwrap(), SECRET);

@@ -38,6 +38,24 @@ impl PublicArea {
         PublicArea::encode(&public)
     }
 
+    /// The key itself, as it stands in a certificate: the modulus, or x ‖ y in the curve's full width. `None`: a kind of
+    /// key that has no certificate.
+    pub fn key_bytes(&self) -> Option<heapless::Vec<u8, 512>> {
+        let (public, _) = TpmtPublic::unmarshal(self).ok()?;
+        let width = match (&public.parameters, &public.unique) {
+            (_, TpmuPublicId::Rsa(modulus)) => return heapless::Vec::from_slice(modulus).ok(),
+            (TpmuPublicParms::Ecc(parameters), _) => coordinate_bytes(parameters.curve_id)?,
+            _ => return None,
+        };
+        let TpmuPublicId::Ecc(point) = public.unique else { return None };
+        let mut key = heapless::Vec::new();
+        for coordinate in [&point.x, &point.y] {
+            let zeros = width.checked_sub(coordinate.len())?;
+            key.extend(core::iter::repeat_n(0, zeros).chain(coordinate.iter().copied()));
+        }
+        Some(key)
+    }
+
     fn encode(public: &TpmtPublic) -> Option<PublicArea> {
         let mut bytes = [0; PUBLIC_AREA_BYTES];
         let mut writer = TpmWriter::new(&mut bytes);
@@ -328,6 +346,15 @@ pub fn ak_template(generation: AkGeneration) -> Option<PublicArea> {
     PublicArea::encode(&public)
 }
 
+fn coordinate_bytes(curve: TpmEccCurve) -> Option<usize> {
+    match curve {
+        TpmEccCurve::NistP256 => Some(32),
+        TpmEccCurve::NistP384 => Some(48),
+        TpmEccCurve::NistP521 => Some(66),
+        _ => None,
+    }
+}
+
 /// fixedTPM, fixedParent and sensitiveDataOrigin: the key was made in this TPM and never leaves it.
 fn of_fixed_origin(attributes: TpmaObject) -> TpmaObject {
     attributes | TpmaObject::FIXED_TPM | TpmaObject::FIXED_PARENT | TpmaObject::SENSITIVE_DATA_ORIGIN
@@ -443,6 +470,13 @@ mod tests {
         bytes[3] = 0x04; // nameAlg SHA-1, for which the profile has no policy
         let area = PublicArea::from_bytes(&bytes).unwrap();
         assert_eq!(EkPolicy::of(&area), None);
+    }
+
+    #[test]
+    fn a_short_coordinate_is_padded_to_the_width_that_certificates_have() {
+        let area = ak_template(AkGeneration(1)).unwrap();
+        let key = area.with_unique(Unique::Ecc { x: &[5], y: &[6; 32] }).unwrap().key_bytes().unwrap();
+        assert_eq!((&key[..31], key[31], &key[32..]), (&[0; 31][..], 5, &[6; 32][..]));
     }
 
     #[test]

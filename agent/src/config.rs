@@ -1,0 +1,312 @@
+//! The configuration, as the locked-down server reads it. The keeper hashes the same bytes unread: entry 0 covers them, so
+//! whoever verifies the node knows every option, and none names a program.
+
+use crate::budget::{CONFIGURATION_BYTES, LISTED_KEYS};
+use serde::Deserialize;
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// All options; each has a default but `[[push]]`, which may be left out. An unknown one is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configuration {
+    /// TCP addresses that answer verifiers over TLS.
+    pub listen: Vec<SocketAddr>,
+    /// Unix socket for local use.
+    pub socket: Option<PathBuf>,
+    /// Keys of the verifiers that are answered. Left out: everybody is; empty: nobody is, and the node only pushes.
+    pub allow: Option<Vec<VerifierKey>>,
+    /// Folder for what outlives a boot. Left out: nothing does.
+    pub state_dir: Option<PathBuf>,
+    /// The boot log of the firmware.
+    pub boot_log: PathBuf,
+    /// The kernel's IMA list.
+    pub ima_list: PathBuf,
+    /// The firmware's SMBIOS tables.
+    pub smbios: PathBuf,
+    /// Verifiers that the node dials by itself.
+    pub push: Vec<Push>,
+}
+
+/// A verifier that the node dials at boot and again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// Host and port.
+    pub address: Endpoint,
+    /// The verifier's key; nobody else is told anything there.
+    pub key: VerifierKey,
+    /// Seconds between two reports.
+    #[serde(default = "Interval::usual")]
+    pub interval_s: Interval,
+}
+
+/// An Ed25519 public key, as 64 hexadecimal digits. Holding one proves nothing about who has the other half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct VerifierKey(pub [u8; 32]);
+
+/// `host:port`, an IPv6 address in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Endpoint(String);
+
+/// Seconds between two reports, from 10 s to a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Interval(Duration);
+
+/// What is wrong with a configuration, where, and what to do; its author is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Longer than what the keeper hashes.
+    TooLong {
+        /// Bytes found.
+        found_bytes: usize,
+    },
+    /// Not UTF-8 from this byte on.
+    NotText {
+        /// Where.
+        offset_bytes: usize,
+    },
+    /// Not TOML, or not the options of this version.
+    Option {
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// More keys than are kept.
+    TooManyKeys {
+        /// Keys found.
+        found: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::TooLong { found_bytes } => {
+                write!(f, "{found_bytes} bytes long, at most {CONFIGURATION_BYTES} are read: shorten it")
+            }
+            ConfigError::NotText { offset_bytes } => {
+                write!(f, "byte {offset_bytes} is not UTF-8: save the file as UTF-8 text")
+            }
+            ConfigError::Option { line, what } => {
+                write!(f, "line {line}: {what}; docs/garantd.example.toml explains every option")
+            }
+            ConfigError::TooManyKeys { found } => {
+                write!(
+                    f,
+                    "{found} keys in allow and push, at most {LISTED_KEYS} are kept: let verifiers share a `garant serve`"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Configuration {
+    /// Reads the bytes that entry 0 covers.
+    pub fn parse(bytes: &[u8]) -> Result<Configuration, ConfigError> {
+        if bytes.len() > CONFIGURATION_BYTES {
+            return Err(ConfigError::TooLong { found_bytes: bytes.len() });
+        }
+        let not_text = |error: std::str::Utf8Error| ConfigError::NotText { offset_bytes: error.valid_up_to() };
+        let text = std::str::from_utf8(bytes).map_err(not_text)?;
+        let configuration: Configuration = toml::from_str(text).map_err(|error| ConfigError::Option {
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            what: error.message().to_owned(),
+        })?;
+        let found = configuration.known_keys().count();
+        if found > LISTED_KEYS { Err(ConfigError::TooManyKeys { found }) } else { Ok(configuration) }
+    }
+
+    /// Whether the holder of this TLS key is answered.
+    pub fn answers(&self, key: &[u8; 32]) -> bool {
+        self.allow.as_ref().is_none_or(|allowed| allowed.contains(&VerifierKey(*key)))
+    }
+
+    /// Whether this key is one that the configuration names; its credential challenges are not those of a stranger.
+    pub fn names(&self, key: &[u8; 32]) -> bool {
+        self.known_keys().any(|known| known.0 == *key)
+    }
+
+    fn known_keys(&self) -> impl Iterator<Item = VerifierKey> {
+        self.allow.iter().flatten().copied().chain(self.push.iter().map(|push| push.key))
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            listen: vec![SocketAddr::from(([0u16; 8], DEFAULT_PORT))],
+            socket: None,
+            allow: None,
+            state_dir: None,
+            boot_log: "/sys/kernel/security/tpm0/binary_bios_measurements".into(),
+            ima_list: "/sys/kernel/security/ima/binary_runtime_measurements".into(),
+            smbios: "/sys/firmware/dmi/tables/DMI".into(),
+            push: Vec::new(),
+        }
+    }
+}
+
+impl TryFrom<String> for VerifierKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<VerifierKey, &'static str> {
+        let digits = text.as_bytes();
+        let (pairs, []) = digits.as_chunks::<2>() else { return Err(NOT_A_KEY) };
+        let bytes = pairs.iter().map(|pair| {
+            let is_hexadecimal = pair.iter().all(u8::is_ascii_hexdigit);
+            let text = std::str::from_utf8(pair).ok().filter(|_| is_hexadecimal)?;
+            u8::from_str_radix(text, 16).ok()
+        });
+        let bytes: Vec<u8> = bytes.collect::<Option<_>>().ok_or(NOT_A_KEY)?;
+        Ok(VerifierKey(bytes.try_into().map_err(|_| NOT_A_KEY)?))
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Endpoint, &'static str> {
+        let (host, port) = text.rsplit_once(':').ok_or(NOT_AN_ENDPOINT)?;
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
+        if host.is_empty() || !is_port || (host.contains(':') && !is_bracketed) {
+            return Err(NOT_AN_ENDPOINT);
+        }
+        Ok(Endpoint(text))
+    }
+}
+
+impl Endpoint {
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Interval {
+    fn usual() -> Interval {
+        Interval(Duration::from_secs(300))
+    }
+
+    /// The time between two reports.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for Interval {
+    type Error = &'static str;
+
+    fn try_from(seconds: u64) -> Result<Interval, &'static str> {
+        match seconds {
+            10..=86_400 => Ok(Interval(Duration::from_secs(seconds))),
+            _ => Err("interval_s is from 10 to 86400 seconds"),
+        }
+    }
+}
+
+fn line_of(text: &str, offset_bytes: usize) -> usize {
+    let before = text.bytes().take(offset_bytes);
+    before.filter(|byte| *byte == b'\n').count().saturating_add(1)
+}
+
+/// Port of garantd. Not registered: in IANA's user range, unassigned in 2026.
+const DEFAULT_PORT: u16 = 8460;
+const NOT_A_KEY: &str = "a verifier's key is 64 hexadecimal digits, as `garant keygen` prints it";
+const NOT_AN_ENDPOINT: &str = "an address is host:port, an IPv6 address in brackets";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../docs/garantd.example.toml");
+    const KEY: &str = "a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1";
+
+    fn parse(text: &str) -> Result<Configuration, ConfigError> {
+        Configuration::parse(text.as_bytes())
+    }
+
+    fn refused(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_example_parses_and_explains_every_option() {
+        let example = parse(EXAMPLE).unwrap();
+        assert_eq!(example.push.len(), 1);
+        // The names of all fields, from the struct itself.
+        let unknown = |table: &str| refused(&format!("{table}nonsense = 1"));
+        let mut checked = 0;
+        for message in [unknown(""), unknown("[[push]]\n")] {
+            let names = message.split('`').skip(3).step_by(2);
+            for name in names {
+                let is_explained = EXAMPLE.lines().any(|line| {
+                    line.trim_start_matches('#').trim_start().starts_with(&format!("{name} = "))
+                        || line == format!("[[{name}]]")
+                });
+                assert!(is_explained, "{name} is not in the example");
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 11, "the message no longer lists the options");
+    }
+
+    #[test]
+    fn an_empty_configuration_answers_everybody_on_the_default_port() {
+        let configuration = parse("").unwrap();
+        assert_eq!(configuration.listen, ["[::]:8460".parse().unwrap()]);
+        assert!(configuration.answers(&[1; 32]) && !configuration.names(&[1; 32]));
+    }
+
+    #[test]
+    fn who_is_not_in_allow_is_not_answered() {
+        let listed = parse(&format!("allow = ['{KEY}']")).unwrap();
+        let nobody = parse("allow = []").unwrap();
+        let key = listed.allow.as_ref().unwrap().first().unwrap().0;
+        assert!(listed.answers(&key) && listed.names(&key));
+        assert!(!listed.answers(&[1; 32]) && !nobody.answers(&key));
+    }
+
+    #[test]
+    fn an_unknown_option_names_its_line() {
+        let message = refused("socket = '/run/garantd.sock'\n\nlisen = []\n");
+        assert!(message.contains("line 3") && message.contains("lisen"), "{message}");
+    }
+
+    #[test]
+    fn a_bad_value_says_what_is_expected() {
+        for (text, expected) in [
+            ("allow = ['12']", "64 hexadecimal digits"),
+            ("allow = ['+4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1a4b1']", "64 hexadecimal digits"),
+            (&format!("[[push]]\naddress = 'verifier'\nkey = '{KEY}'"), "host:port"),
+            (&format!("[[push]]\naddress = 'fe80::1:8461'\nkey = '{KEY}'"), "brackets"),
+            (&format!("[[push]]\naddress = 'v:0'\nkey = '{KEY}'"), "host:port"),
+            (&format!("[[push]]\naddress = 'v:1'\nkey = '{KEY}'\ninterval_s = 9"), "from 10"),
+            ("[[push]]\naddress = 'v:1'", "key"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_too_long_or_no_text_is_refused() {
+        let long = "#".repeat(CONFIGURATION_BYTES + 1);
+        assert!(matches!(parse(&long), Err(ConfigError::TooLong { .. })));
+        let error = Configuration::parse(b"# \xff").unwrap_err();
+        assert_eq!(error, ConfigError::NotText { offset_bytes: 2 });
+    }
+
+    #[test]
+    fn more_keys_than_are_kept_are_refused() {
+        let keys = format!("'{KEY}',").repeat(LISTED_KEYS + 1);
+        assert!(matches!(parse(&format!("allow = [{keys}]")), Err(ConfigError::TooManyKeys { .. })));
+    }
+}
