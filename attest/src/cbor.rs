@@ -275,7 +275,6 @@ impl<T, const N: usize> MapField for heapless::Vec<T, N> {
 #[allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     crate::int_map! {
         #[derive(Debug, PartialEq)]
@@ -326,7 +325,7 @@ mod tests {
         assert!(decode::<heapless::Vec<u64, 4>>(b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff", 64).is_err());
         assert!(decode::<&Bytes>(b"\x5b\x7f\xff\xff\xff\xff\xff\xff\xff", 64).is_err());
         assert!(decode::<heapless::Vec<u64, 2>>(b"\x83\x01\x02\x03", 64).is_err());
-        assert!(decode::<&Bytes>(&vec![0x40; 1], 0).is_err());
+        assert!(decode::<&Bytes>(&[0x40], 0).is_err());
         assert!(decode::<Bytes32>(&[&b"\x58\x1f"[..], &[0; 31]].concat(), 64).is_err());
     }
 }

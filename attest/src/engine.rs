@@ -49,6 +49,13 @@ impl Digest {
         Digest { hash, bytes: [0; 64] }
     }
 
+    /// All bits set: where the PCRs of a dynamic launch start, and what an IMA violation extends.
+    pub fn ones(hash: Hash) -> Digest {
+        let mut digest = Digest::zero(hash);
+        digest.bytes.iter_mut().take(hash.size_bytes()).for_each(|byte| *byte = 0xff);
+        digest
+    }
+
     /// The algorithm.
     pub const fn hash(&self) -> Hash {
         self.hash

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod enrolment;
 pub mod evidence;
 pub mod identity;
+pub mod ima;
 pub mod ledger;
 pub mod measured;
 pub mod merkle;

@@ -196,17 +196,11 @@ fn indicator(hash: Hash, last: u8) -> Digest {
 
 fn empty_bank(bank: Hash) -> ReplayedBank {
     let pcr = |i| ReplayedPcr {
-        value: if DRTM.contains(&i) { ones(bank) } else { Digest::zero(bank) },
+        value: if DRTM.contains(&i) { Digest::ones(bank) } else { Digest::zero(bank) },
         events: 0,
         uncovered: None,
     };
     ReplayedBank { bank, pcrs: core::array::from_fn(pcr) }
-}
-
-fn ones(bank: Hash) -> Digest {
-    let ones = [0xff; 64];
-    let bytes = ones.split_at_checked(bank.size_bytes()).map_or(&ones[..], |(bytes, _)| bytes);
-    Digest::new(bank, bytes).unwrap_or(Digest::zero(bank))
 }
 
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";

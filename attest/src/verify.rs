@@ -11,7 +11,7 @@ use crate::{
     engine::{Engine, PublicKey, SignatureScheme, sha256},
     evidence::{self, Evidence, ImaPart, LedgerPart, NodeClaims, Part, PcrPart, QuotePart, SessionKeys, VouchedKey},
     identity::{self, BootIdentity, IdentityFault},
-    measured::{self, MeasuredBoot, Proven},
+    measured::{self, ImaResume, MeasuredBoot, Sent, SentIma},
     merkle,
     public_area::{AttestationKey, PublicAreaError},
     quote::{self, ClockInfo, QuoteError, SignedQuote},
@@ -39,6 +39,8 @@ pub struct Known<'a> {
     pub peer_key: Option<[u8; 32]>,
     /// Counters of this TPM.
     pub counters: Option<ClockInfo>,
+    /// Where an earlier answer of the same boot left the IMA list.
+    pub ima: Option<&'a ImaResume>,
     /// Parts that the asker said it holds.
     pub held: &'a [Held<'a>],
 }
@@ -207,8 +209,10 @@ pub fn verify<'a>(
     let counters = counters::compare(known.counters, quote.clock_info());
     let ledger_pcr = usize::try_from(parts.claims.ledger_pcr).unwrap_or(usize::MAX);
     let identity = identity::prove(engine, &pcrs, ledger_pcr, &parts.ledger, &parts.keys, known.peer_key);
-    let proven = Proven { ledger_pcr: identity.is_ok().then_some(ledger_pcr) };
-    let boot = measured::measure(engine, pcrs, parts.log, proven);
+    let ima = parts.ima.as_ref().map(|ima| SentIma { first: ima.0, list: ima.1 });
+    let proven_ledger_pcr = identity.is_ok().then_some(ledger_pcr);
+    let sent = Sent { log: parts.log, ima, proven_ledger_pcr };
+    let boot = measured::measure(engine, pcrs, sent, known.ima);
     Ok(Verified { ak, quote, quote_digest, kind, cached, counters, boot, identity, claims: parts.claims })
 }
 

@@ -25,3 +25,12 @@ pub const LOG_EVENTS: u32 = 16_384;
 
 /// Banks that a log's header may name; three are the most seen.
 pub const LOG_BANKS: usize = 8;
+
+/// Bytes of an IMA template's name: Linux' IMA_TEMPLATE_NAME_LEN_MAX.
+pub const IMA_TEMPLATE_NAME_BYTES: usize = 16;
+
+/// Bytes of a file name in the `ima` template: Linux' IMA_EVENT_NAME_LEN_MAX.
+pub const IMA_LEGACY_NAME_BYTES: usize = 255;
+
+/// Bytes of one entry's template data: a path of 4,096 and a signature of at most 64 KiB (an extended attribute's size).
+pub const IMA_DATA_BYTES: usize = 72 * 1024;

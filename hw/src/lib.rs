@@ -9,4 +9,5 @@ extern crate std;
 pub mod budget;
 pub mod eventlog;
 pub mod hash;
+pub mod ima;
 pub mod tpm;
