@@ -38,6 +38,12 @@ build: deps ## build garant, and garantd as a static binary
 	cargo build --locked --release --package garant
 	cargo build --locked --release --package garantd --target $(MUSL)
 
+image: deps ## build the node image target/image/node.efi and its manifest
+	$(say) 'building garantd for the node image (static, release)'
+	cargo build --locked --release --package garantd --target $(MUSL)
+	$(say) 'assembling target/image/node.efi'
+	images/node/build target/image target/$(MUSL)/release/garantd images/node/garantd.toml images/node/cmdline
+
 quick: deps ## on every commit: format, clippy, unit tests (up to 3 minutes)
 	$(say) 'checking format and lints'
 	cargo fmt --all --check
@@ -45,7 +51,7 @@ quick: deps ## on every commit: format, clippy, unit tests (up to 3 minutes)
 	$(say) 'running unit tests'
 	cargo test --locked --workspace --lib --bins
 
-test: deps ## every test, end to end included (up to 20 minutes)
+test: image ## every test, end to end included (up to 20 minutes)
 	$(say) 'building tests and programs'
 	cargo build --locked --workspace --all-targets
 	$(say) 'running all tests'

@@ -1,6 +1,8 @@
 //! Checks the others: end to end, vectors, attacks, fuzz, benches.
 #![allow(clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
 
+pub mod qemu;
 pub mod swtpm;
+pub mod uefi_variables;
 
 pub mod vectors;
