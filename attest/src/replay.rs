@@ -4,6 +4,7 @@
 
 use crate::engine::{Digest, Engine};
 use garant_hw::{
+    eventdata::{Rule, coverable, startup_locality},
     eventlog::{Event, EventLog, EventType, LogError},
     hash::Hash,
 };
@@ -14,6 +15,7 @@ pub struct ReplayedLog {
     banks: [ReplayedBank; 4],
     fault: Option<LogError>,
     events: u32,
+    start_locality: Option<u8>,
 }
 
 /// The 24 PCRs of one bank.
@@ -69,6 +71,11 @@ impl ReplayedLog {
     pub fn events(&self) -> u32 {
         self.events
     }
+
+    /// What PCR 0 starts at where an event says so: 4 after an H-CRTM event, else the locality of the start.
+    pub fn start_locality(&self) -> Option<u8> {
+        self.start_locality
+    }
 }
 
 impl ReplayedBank {
@@ -83,16 +90,44 @@ impl ReplayedBank {
     }
 }
 
-/// Replays the log in every bank that it has; for each event `each` gets the part of its data that the digest of the
-/// `carrying` bank covers (empty: none).
+/// Event data that was measured. Holding one proves that the event's digest in the carrying bank is over exactly these
+/// bytes; it does not prove the event's type, nor, before the PCR is compared with a quote, that it was extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoveredData<'a> {
+    rule: Rule,
+    bytes: &'a [u8],
+}
+
+impl<'a> CoveredData<'a> {
+    /// The data, or the part of it that the digest covers, as the rule says. Never empty.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Which part that is.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+}
+
+/// The part of an event's data that its digest in `bank` covers.
+pub fn covered<'a>(engine: &dyn Engine, event: &Event<'a>, bank: Hash) -> Option<CoveredData<'a>> {
+    let digest = event.digest(bank)?;
+    let is_covered = |part: &[u8]| engine.digest(bank, &[part]).as_bytes() == digest;
+    let (rule, bytes) = coverable(event).find(|(_, part)| is_covered(part))?;
+    Some(CoveredData { rule, bytes })
+}
+
+/// Replays the log in every bank that it has; `each` gets every event, with what the digest of the `carrying` bank
+/// covers of its data.
 pub fn replay<'a>(
     engine: &dyn Engine,
     log: &EventLog<'a>,
     carrying: Hash,
-    mut each: impl FnMut(&Event<'a>, &'a [u8]),
+    mut each: impl FnMut(&Event<'a>, Option<CoveredData<'a>>),
 ) -> ReplayedLog {
+    let mut replayed = ReplayedLog { banks: Hash::ALL.map(empty_bank), fault: None, events: 0, start_locality: None };
     let has = Hash::ALL.map(|bank| log.has_bank(bank));
-    let mut replayed = ReplayedLog { banks: Hash::ALL.map(empty_bank), fault: None, events: 0 };
     for event in log.events() {
         let event = match event {
             Ok(event) => event,
@@ -102,57 +137,14 @@ pub fn replay<'a>(
             }
         };
         replayed.events = replayed.events.saturating_add(1);
+        start(&mut replayed, &event);
         if event.is_measured() {
-            for (bank, _) in replayed.banks.iter_mut().zip(has).filter(|(_, has)| *has) {
-                extend(engine, bank, &event);
-            }
-            each(&event, covered(engine, &event, carrying));
-        } else {
-            start_locality(&mut replayed.banks, &event);
-            each(&event, &[]);
+            let banks = replayed.banks.iter_mut().zip(has).filter_map(|(bank, has)| has.then_some(bank));
+            banks.for_each(|bank| extend(engine, bank, &event));
         }
+        each(&event, covered(engine, &event, carrying));
     }
     replayed
-}
-
-/// The part of an event's data that its digest in `bank` covers; empty where it covers none.
-///
-/// Most types measure the whole data; EV_EFI_VARIABLE_BOOT of older firmware the variable's value alone; GRUB's EV_IPL
-/// the text after its prefix, without the NUL. Images, blobs and tables are measured themselves, never their data.
-pub fn covered<'a>(engine: &dyn Engine, event: &Event<'a>, bank: Hash) -> &'a [u8] {
-    let (Some(digest), data) = (event.digest(bank), event.data) else { return &[] };
-    let is = |part: &[u8]| !part.is_empty() && engine.digest(bank, &[part]).as_bytes() == digest;
-    match event.event_type {
-        EventType::EFI_BOOT_SERVICES_APPLICATION
-        | EventType::EFI_BOOT_SERVICES_DRIVER
-        | EventType::EFI_RUNTIME_SERVICES_DRIVER
-        | EventType::EFI_PLATFORM_FIRMWARE_BLOB
-        | EventType::EFI_PLATFORM_FIRMWARE_BLOB2
-        | EventType::EFI_HANDOFF_TABLES
-        | EventType::EFI_HANDOFF_TABLES2 => &[],
-        EventType::EFI_VARIABLE_BOOT if !is(data) => variable_value(data).filter(|value| is(value)).unwrap_or(&[]),
-        EventType::IPL if !is(data) => grub_text(data).filter(|text| is(text)).unwrap_or(&[]),
-        EventType::EFI_VARIABLE_BOOT | EventType::IPL => data,
-        _ if is(data) => data,
-        _ => &[],
-    }
-}
-
-/// VariableData of a UEFI_VARIABLE_DATA (PFP 1.06, §10.2.6) whose lengths fill it exactly.
-fn variable_value(data: &[u8]) -> Option<&[u8]> {
-    let (_guid, rest) = data.split_first_chunk::<16>()?;
-    let (name_length, rest) = rest.split_first_chunk::<8>()?;
-    let (value_length, rest) = rest.split_first_chunk::<8>()?;
-    let name_bytes = usize::try_from(u64::from_le_bytes(*name_length)).ok()?.checked_mul(2)?;
-    let (_name, value) = rest.split_at_checked(name_bytes)?;
-    (u64::try_from(value.len()).ok()? == u64::from_le_bytes(*value_length)).then_some(value)
-}
-
-/// What GRUB hashed of "prefix: text\0".
-fn grub_text(data: &[u8]) -> Option<&[u8]> {
-    let data = data.strip_suffix(b"\0").unwrap_or(data);
-    let colon = data.windows(2).position(|pair| pair == b": ")?;
-    data.get(colon.checked_add(2)?..)
 }
 
 fn extend(engine: &dyn Engine, bank: &mut ReplayedBank, event: &Event<'_>) {
@@ -161,25 +153,29 @@ fn extend(engine: &dyn Engine, bank: &mut ReplayedBank, event: &Event<'_>) {
     pcr.events = pcr.events.saturating_add(1);
     match event.digest(hash) {
         Some(digest) => {
-            // An H-CRTM event starts PCR 0 at the indicator 4 (TPM 2.0 Part 1, 34.3).
-            if event.event_type == EventType::EFI_HCRTM_EVENT && event.pcr == 0 && pcr.events == 1 {
-                pcr.value = indicator(hash, HCRTM);
-            }
             pcr.value = engine.digest(hash, &[pcr.value.as_bytes(), digest]);
         }
         None => pcr.uncovered = pcr.uncovered.or(Some(event.number)),
     }
 }
 
-/// StartupLocality (PFP 1.06, §10.4.5.3) before the first extension of PCR 0 sets where that PCR starts.
-fn start_locality(banks: &mut [ReplayedBank; 4], event: &Event<'_>) {
-    let Some(&[locality @ (0 | 3 | 4)]) = event.data.strip_prefix(STARTUP_LOCALITY) else { return };
-    for bank in banks {
-        let hash = bank.bank;
-        let Some(pcr) = bank.pcrs.first_mut() else { continue };
-        let untouched = pcr.events == 0 && pcr.value == Digest::zero(hash);
-        if event.pcr == 0 && untouched {
-            pcr.value = indicator(hash, locality);
+/// Where PCR 0 starts, which only an event before its first extension can say: an H-CRTM event at 4 (TPM 2.0 Part 1,
+/// 34.3), else the first StartupLocality (PFP 1.06, §10.4.5.3). The latter has no digest: whether it is true shows in
+/// the comparison with a quote alone.
+fn start(replayed: &mut ReplayedLog, event: &Event<'_>) {
+    let locality = match event.event_type {
+        EventType::EFI_HCRTM_EVENT => Some(HCRTM),
+        EventType::NO_ACTION if replayed.start_locality.is_none() => startup_locality(event.untrusted_data),
+        _ => None,
+    };
+    let is_extended = |bank: &ReplayedBank| bank.pcrs.first().is_some_and(|pcr| pcr.events > 0);
+    if event.pcr != 0 || locality.is_none() || replayed.banks.iter().any(is_extended) {
+        return;
+    }
+    replayed.start_locality = locality;
+    for bank in &mut replayed.banks {
+        if let (Some(pcr), Some(locality)) = (bank.pcrs.first_mut(), locality) {
+            pcr.value = indicator(bank.bank, locality);
         }
     }
 }
@@ -203,7 +199,6 @@ fn empty_bank(bank: Hash) -> ReplayedBank {
     ReplayedBank { bank, pcrs: core::array::from_fn(pcr) }
 }
 
-const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
 const HCRTM: u8 = 4;
 /// PCRs that start with all bits set (PTP 1.06, table 8).
 const DRTM: core::ops::RangeInclusive<usize> = 17..=22;

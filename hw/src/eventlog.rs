@@ -4,7 +4,7 @@
 //! found by algorithm id, whatever their order; banks that are not known here are skipped by their size in the
 //! header. Event types and data are what the log says: only digests are measured.
 
-use crate::{budget, hash::Hash};
+use crate::{budget, hash::Hash, reader::Reader};
 use core::fmt;
 
 /// A log whose header was read; its events are not.
@@ -35,6 +35,16 @@ pub enum Format {
     LegacySha1,
 }
 
+impl Format {
+    /// Bytes of an event without digests (in the new format) and data.
+    fn least_bytes(self) -> usize {
+        match self {
+            Format::CryptoAgile { .. } => 16,
+            Format::LegacySha1 => LEGACY_BYTES,
+        }
+    }
+}
+
 /// A bank that the header names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BankSize {
@@ -53,8 +63,8 @@ pub struct Event<'a> {
     pub pcr: u32,
     /// What the log says this is.
     pub event_type: EventType,
-    /// The data that the log carries along.
-    pub data: &'a [u8],
+    /// The data that the log carries along. Measured only as far as the digest is over it: see `eventdata`.
+    pub untrusted_data: &'a [u8],
     digests: [Option<&'a [u8]>; 4],
 }
 
@@ -143,15 +153,15 @@ impl<'a> EventLog<'a> {
             return Err(LogError::TooLong { found_bytes: bytes.len() });
         }
         let mut reader = Reader { bytes };
-        if reader.at_end() {
+        if ends(bytes, LEGACY_BYTES) {
             return Err(LogError::Empty);
         }
         let first = legacy_event(&mut reader, 0).ok_or(LogError::Header)?;
-        let spec = (!first.is_measured()).then(|| first.data.strip_prefix(SPEC_ID_03)).flatten();
+        let spec = (!first.is_measured()).then(|| first.untrusted_data.strip_prefix(SPEC_ID_03)).flatten();
         let (format, banks) = match spec {
             Some(_) if first.pcr != 0 => return Err(LogError::NotATpmLog),
             Some(spec) => spec_id(spec).ok_or(LogError::Header)?,
-            None if !first.is_measured() && !first.data.starts_with(SPEC_ID) => return Err(LogError::Header),
+            None if !first.is_measured() && !first.untrusted_data.starts_with(SPEC_ID) => return Err(LogError::Header),
             None => (Format::LegacySha1, sha1_only()),
         };
         if first.pcr > LAST_PCR {
@@ -203,7 +213,7 @@ impl<'a> Iterator for Events<'a, '_> {
         if number == 0 {
             return Some(Ok(self.log.first));
         }
-        if self.reader.at_end() {
+        if ends(self.reader.bytes, self.log.format.least_bytes()) {
             self.ended = true;
             return None;
         }
@@ -251,9 +261,8 @@ impl<'a> Events<'a, '_> {
                 return Err(fault);
             }
         }
-        let size = usize::try_from(reader.u32().ok_or(truncated)?).map_err(|_| truncated)?;
-        let data = reader.take(size).ok_or(truncated)?;
-        Ok(Event { number, pcr, event_type, data, digests })
+        let untrusted_data = reader.sized().ok_or(truncated)?;
+        Ok(Event { number, pcr, event_type, untrusted_data, digests })
     }
 }
 
@@ -262,9 +271,8 @@ fn legacy_event<'a>(reader: &mut Reader<'a>, number: u32) -> Option<Event<'a>> {
     let pcr = reader.u32()?;
     let event_type = EventType(reader.u32()?);
     let digest = reader.take(Hash::Sha1.size_bytes())?;
-    let size = usize::try_from(reader.u32()?).ok()?;
-    let data = reader.take(size)?;
-    Some(Event { number, pcr, event_type, data, digests: [Some(digest), None, None, None] })
+    let untrusted_data = reader.sized()?;
+    Some(Event { number, pcr, event_type, untrusted_data, digests: [Some(digest), None, None, None] })
 }
 
 /// TCG_EfiSpecIdEvent after its signature (§10.4.5.1).
@@ -295,43 +303,12 @@ fn slot(algorithm_id: u16) -> Option<usize> {
     Hash::ALL.into_iter().position(|hash| hash.algorithm_id() == algorithm_id)
 }
 
-/// Little-endian fields off the front of a slice.
-#[derive(Debug, Clone, Copy)]
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, size_bytes: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(size_bytes)?;
-        self.bytes = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.bytes.split_first_chunk()?;
-        self.bytes = rest;
-        Some(*taken)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// At the end of bytes, at an index of 0xFFFFFFFF (which ends a log, or starts 0xFF padding), or where only zeros
-    /// follow.
-    fn at_end(&self) -> bool {
-        match self.bytes.first_chunk::<4>() {
-            None => self.bytes.iter().all(|byte| matches!(byte, 0 | 0xff)),
-            Some(&[0xff, 0xff, 0xff, 0xff]) => true,
-            Some(&[0, 0, 0, 0]) => self.bytes.iter().all(|byte| *byte == 0),
-            Some(_) => false,
-        }
-    }
+/// Whether a log ends here: at the end of bytes, at an index of 0xFFFFFFFF (which ends a log, or starts 0xFF padding), or
+/// at an event of zeros only (which starts zero padding). What follows such an end is not read.
+fn ends(bytes: &[u8], least_bytes: usize) -> bool {
+    let header = bytes.get(..least_bytes).unwrap_or(bytes);
+    let is_filled_with = |fill: u8| header.iter().all(|byte| *byte == fill);
+    bytes.starts_with(&[0xff; 4]) || is_filled_with(0) || is_filled_with(0xff)
 }
 
 /// An event type as the log says it (§10.4.1).
@@ -408,5 +385,7 @@ impl fmt::Display for EventType {
 const SPEC_ID_03: &[u8] = b"Spec ID Event03\0";
 /// Start of the older signatures, of logs in the SHA-1 format (PC Client Implementation 1.21, §11.3.4.1).
 const SPEC_ID: &[u8] = b"Spec ID Event0";
+/// TCG_PCR_EVENT without data (§10.2.1).
+const LEGACY_BYTES: usize = 32;
 /// PTP 1.06, 4.6.
 const LAST_PCR: u32 = 23;

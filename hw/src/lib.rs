@@ -7,7 +7,9 @@
 extern crate std;
 
 pub mod budget;
+pub mod eventdata;
 pub mod eventlog;
 pub mod hash;
 pub mod ima;
+mod reader;
 pub mod tpm;
