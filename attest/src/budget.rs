@@ -48,3 +48,17 @@ pub const QUOTE_PART_BYTES: usize = ATTEST_BYTES + SIGNATURE_BYTES + 64;
 pub const SESSION_KEYS_BYTES: usize = 512;
 /// 24 PCRs of four banks: 3,936 bytes and their heads.
 pub const PCRS_BYTES: usize = 4096;
+/// A certificate: RSA-4096 with all its texts is 2 KB, ML-DSA-87 7.5 KB.
+pub const CERTIFICATE_BYTES: usize = 16 * 1024;
+/// Extensions of one certificate; those of TPM makers have up to 10.
+pub const CERTIFICATE_EXTENSIONS: usize = 32;
+/// Authorities between a certificate and its root; chains seen have at most two.
+pub const CHAIN_DEPTH: usize = 6;
+/// Authority certificates that may be offered for one chain: the maker's all, and those in NV.
+pub const INTERMEDIATES: usize = 1024;
+/// Signatures that the search for one chain may check: more than any honest set of names needs.
+pub const CHAIN_SIGNATURES: usize = 16;
+/// A revocation list.
+pub const CRL_BYTES: usize = 1024 * 1024;
+/// A list of roots; the built-in one weighs 50 KB.
+pub const ROOTS_BYTES: usize = 1024 * 1024;

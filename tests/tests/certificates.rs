@@ -1,0 +1,709 @@
+//! Certificates of endorsement keys: one fault each, and what only that check refuses (facts I1, I2, I9; H1, H2, H12).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use garant_attest::{
+    certificate::{Certificate, CertificateError, Sha1},
+    chain::{self, ChainError},
+    crl::{Crl, CrlError},
+    ek::{self, CertifiedEk, EkError},
+    engine::{Engine, PublicKey},
+    node_id::NodeId,
+    roots::{Root, RootKind, Roots},
+    rust_engine::RustEngine,
+    tcg_names::NamesError,
+    verdict::Basis,
+};
+use garant_channel::engine::FastEngine;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints,
+    RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use std::collections::HashSet;
+
+const YEAR: u64 = 31_557_600;
+/// The end of 2026.
+const NOW: u64 = 57 * YEAR - 86_400;
+
+/// A root, one authority and an endorsement key, all as they should be until a test changes one thing.
+struct World {
+    root: CertificateParams,
+    authority: CertificateParams,
+    ek: CertificateParams,
+    kind: RootKind,
+    makers: Vec<&'static str>,
+    keys: [KeyPair; 3],
+}
+
+impl World {
+    fn new() -> World {
+        let mut ek = params("");
+        ek.distinguished_name = DistinguishedName::new();
+        ek.is_ca = IsCa::ExplicitNoCa;
+        ek.key_usages = vec![KeyUsagePurpose::KeyAgreement];
+        ek.extended_key_usages = vec![purpose(&[2, 23, 133, 8, 1])];
+        ek.custom_extensions = vec![alternative_name(&tcg_names("id:4E544300", "NPCT75x", "id:00070002"))];
+        World {
+            root: authority("root", BasicConstraints::Constrained(1)),
+            authority: authority("authority", BasicConstraints::Constrained(0)),
+            ek,
+            kind: RootKind::Discrete,
+            makers: vec!["NTC"],
+            keys: [(); 3].map(|()| KeyPair::generate().unwrap()),
+        }
+    }
+
+    fn root(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.root, &self.keys[0])
+    }
+
+    fn authority(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.authority, &self.keys[1])
+    }
+
+    fn root_certificate(&self) -> Certificate {
+        read(self.root.self_signed(&self.keys[0]).unwrap().der())
+    }
+
+    fn authority_certificate(&self) -> Certificate {
+        read(self.authority.signed_by(&self.keys[1], &self.root()).unwrap().der())
+    }
+
+    fn ek_der(&self) -> Vec<u8> {
+        self.ek.signed_by(&self.keys[2], &self.authority()).unwrap().der().to_vec()
+    }
+
+    fn roots(&self) -> Roots {
+        let makers = self.makers.iter().map(|maker| maker.parse().unwrap()).collect();
+        Roots::none().with(Root::new("the root".into(), self.kind, makers, self.root_certificate()))
+    }
+
+    fn validate(&self) -> Result<CertifiedEk, EkError> {
+        self.validate_at(NOW)
+    }
+
+    fn validate_at(&self, at: u64) -> Result<CertifiedEk, EkError> {
+        ek::validate(&FastEngine, &self.ek_der(), &[self.authority_certificate()], &self.roots(), rules(at))
+    }
+}
+
+fn rules<'a>(at: u64) -> ek::Rules<'a> {
+    ek::Rules { chain: chain::Rules { at, allow_sha1: &[], revocations: &[] }, denied: &[] }
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2040, 1, 1);
+    params
+}
+
+fn authority(name: &str, constraints: BasicConstraints) -> CertificateParams {
+    let mut params = params(name);
+    params.is_ca = IsCa::Ca(constraints);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn read(der: &[u8]) -> Certificate {
+    Certificate::from_der(der).unwrap()
+}
+
+fn purpose(oid: &[u64]) -> ExtendedKeyUsagePurpose {
+    ExtendedKeyUsagePurpose::Other(oid.to_vec())
+}
+
+fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    assert!(body.len() < 256);
+    let length = if body.len() < 128 { vec![body.len() as u8] } else { vec![0x81, body.len() as u8] };
+    [&[tag][..], &length, &body].concat()
+}
+
+/// A directory name of TCG attributes 2.23.133.2.n, one RDN each.
+fn tcg_names(maker: &str, model: &str, version: &str) -> Vec<u8> {
+    let attributes = [(1, maker), (2, model), (3, version)].map(|(last, text)| tlv(0x31, &[&attribute(last, text)]));
+    tlv(0x30, &attributes.each_ref().map(|set| set.as_slice()))
+}
+
+fn attribute(last: u8, text: &str) -> Vec<u8> {
+    tlv(0x30, &[&[0x06, 0x05, 0x67, 0x81, 0x05, 0x02, last], &tlv(0x0c, &[text.as_bytes()])])
+}
+
+fn alternative_name(directory_name: &[u8]) -> CustomExtension {
+    let mut san = CustomExtension::from_oid_content(&[2, 5, 29, 17], tlv(0x30, &[&tlv(0xa4, &[directory_name])]));
+    san.set_criticality(true);
+    san
+}
+
+#[test]
+fn a_sound_chain_gives_the_key_its_names_its_links_and_the_earliest_end() {
+    let mut world = World::new();
+    world.authority.not_after = date_time_ymd(2030, 1, 1);
+    let der = world.ek_der();
+    let ek = ek::validate(&FastEngine, &der, &[world.authority_certificate()], &world.roots(), rules(NOW)).unwrap();
+    assert!(matches!(ek.public_key(), PublicKey::P256(_)));
+    assert_eq!(ek.names().unwrap().to_string(), "NTC NPCT75x id:00070002");
+    assert_eq!(ek.expires(), u64::try_from(date_time_ymd(2030, 1, 1).unix_timestamp()).unwrap());
+    assert_eq!(ek.links().len(), 3);
+    assert!(ek.links().iter().all(|link| link.basis == Basis::Silicon));
+    assert_eq!(ek.certificate(), der);
+}
+
+#[test]
+fn the_basis_is_what_the_kind_of_root_is_worth() {
+    for (kind, basis) in [
+        (RootKind::Firmware, Basis::Silicon),
+        (RootKind::Virtual, Basis::Testimony("the root".into())),
+        (RootKind::Test, Basis::Test),
+    ] {
+        let world = World { kind, ..World::new() };
+        assert!(world.validate().unwrap().links().iter().all(|link| link.basis == basis), "{kind}");
+    }
+}
+
+/// Name of the fault, how it is made, and whether the error is the one that only this check gives.
+type Fault = (&'static str, fn(&mut World), fn(&EkError) -> bool);
+
+#[test]
+fn each_fault_is_refused_by_its_own_check() {
+    let faults: &[Fault] = &[
+        (
+            "EK not yet valid",
+            |w| w.ek.not_before = date_time_ymd(2039, 1, 1),
+            |e| matches!(e, EkError::Chain(ChainError::NotYetValid { .. })),
+        ),
+        (
+            "EK expired",
+            |w| w.ek.not_after = date_time_ymd(2021, 1, 1),
+            |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
+        ),
+        (
+            "authority expired",
+            |w| w.authority.not_after = date_time_ymd(2021, 1, 1),
+            |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
+        ),
+        (
+            "root expired",
+            |w| w.root.not_after = date_time_ymd(2021, 1, 1),
+            |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
+        ),
+        (
+            "authority without CA flag",
+            |w| w.authority.is_ca = IsCa::ExplicitNoCa,
+            |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
+        ),
+        (
+            "authority without basicConstraints",
+            |w| w.authority.is_ca = IsCa::NoCa,
+            |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
+        ),
+        (
+            "root of path length 0",
+            |w| w.root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+            |e| matches!(e, EkError::Chain(ChainError::PathLength { .. })),
+        ),
+        (
+            "authority without keyCertSign",
+            |w| w.authority.key_usages = vec![KeyUsagePurpose::CrlSign],
+            |e| matches!(e, EkError::Chain(ChainError::KeyUsage { .. })),
+        ),
+        (
+            "authority for servers",
+            |w| w.authority.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+            |e| matches!(e, EkError::Chain(ChainError::Purpose { .. })),
+        ),
+        (
+            "authority with name constraints",
+            |w| {
+                w.authority.name_constraints = Some(NameConstraints {
+                    permitted_subtrees: vec![GeneralSubtree::DnsName("example.org".into())],
+                    excluded_subtrees: vec![],
+                })
+            },
+            |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
+        ),
+        (
+            "EK with an unknown critical extension",
+            |w| w.ek.custom_extensions.push(critical_unknown()),
+            |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
+        ),
+        (
+            "authority with an unknown critical extension",
+            |w| w.authority.custom_extensions.push(critical_unknown()),
+            |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
+        ),
+        (
+            "EK with CA flag",
+            |w| w.ek.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            |e| matches!(e, EkError::Authority),
+        ),
+        (
+            "EK for signatures",
+            |w| w.ek.key_usages = vec![KeyUsagePurpose::DigitalSignature],
+            |e| matches!(e, EkError::KeyUsage),
+        ),
+        (
+            "ECC EK for key encipherment",
+            |w| w.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment],
+            |e| matches!(e, EkError::KeyUsage),
+        ),
+        (
+            "certificate for servers",
+            |w| w.ek.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+            |e| matches!(e, EkError::Purpose),
+        ),
+        (
+            "certificate of an AK",
+            |w| w.ek.extended_key_usages = vec![purpose(&[2, 23, 133, 8, 3])],
+            |e| matches!(e, EkError::Purpose),
+        ),
+        ("no purpose", |w| w.ek.extended_key_usages = vec![], |e| matches!(e, EkError::Purpose)),
+        ("no names", |w| w.ek.custom_extensions = vec![], |e| matches!(e, EkError::Nameless)),
+        ("maker of another root", |w| w.makers = vec!["IFX", "STM"], |e| matches!(e, EkError::Maker { .. })),
+        ("a root that vouches for nobody", |w| w.makers = vec![], |e| matches!(e, EkError::Maker { .. })),
+        (
+            "no vendor id",
+            |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("Nuvoton", "NPCT75x", "1"))],
+            |e| matches!(e, EkError::Names(NamesError::Maker)),
+        ),
+        (
+            "maker alone",
+            |w| {
+                w.ek.custom_extensions =
+                    vec![alternative_name(&tlv(0x30, &[&tlv(0x31, &[&attribute(1, "id:4E544300")])]))]
+            },
+            |e| matches!(e, EkError::Names(NamesError::Incomplete)),
+        ),
+        (
+            "two makers",
+            |w| w.ek.custom_extensions = vec![two_makers()],
+            |e| matches!(e, EkError::Names(NamesError::Twice)),
+        ),
+        (
+            "a control character in the model",
+            |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("id:4E544300", "N\nok", "1"))],
+            |e| matches!(e, EkError::Names(NamesError::Text)),
+        ),
+        (
+            "an extension twice",
+            |w| {
+                let again = w.ek.custom_extensions[0].clone();
+                w.ek.custom_extensions.push(again);
+            },
+            |e| matches!(e, EkError::Certificate(CertificateError::Malformed { .. })),
+        ),
+        (
+            "an Ed25519 key",
+            |w| w.keys[2] = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
+            |e| matches!(e, EkError::Key),
+        ),
+    ];
+    for (name, make, is_expected) in faults {
+        let mut world = World::new();
+        make(&mut world);
+        let error = world.validate().expect_err(name);
+        assert!(is_expected(&error), "{name}: {error:?}");
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+fn critical_unknown() -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+    extension.set_criticality(true);
+    extension
+}
+
+fn two_makers() -> CustomExtension {
+    let [one, other] = ["id:4E544300", "id:49465800"].map(|maker| tlv(0x31, &[&attribute(1, maker)]));
+    let (model, version) = (tlv(0x31, &[&attribute(2, "m")]), tlv(0x31, &[&attribute(3, "v")]));
+    alternative_name(&tlv(0x30, &[&one, &other, &model, &version]))
+}
+
+/// What real chains have and strict validators refuse.
+#[test]
+fn each_allowance_is_needed_and_goes_no_further() {
+    let mut world = World::new();
+    world.authority.custom_extensions.push({
+        let mut policies =
+            CustomExtension::from_oid_content(&[2, 5, 29, 32], tlv(0x30, &[&tlv(0x30, &[&[6, 3, 0x2a, 3, 4]])]));
+        policies.set_criticality(true);
+        policies
+    });
+    world.ek.not_after = date_time_ymd(2060, 1, 1); // outlives its root
+    world.ek.key_usages = vec![];
+    world.authority.key_usages = vec![];
+    world.root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let multi_valued = ["id:4E544300", "m", "v"];
+    let set: Vec<Vec<u8>> =
+        multi_valued.iter().enumerate().rev().map(|(n, text)| attribute(n as u8 + 1, text)).collect();
+    let unsorted: Vec<&[u8]> = set.iter().map(|attribute| attribute.as_slice()).collect();
+    world.ek.custom_extensions = vec![alternative_name(&tlv(0x30, &[&tlv(0x31, &unsorted)]))];
+    let ek = world.validate().unwrap();
+    assert_eq!(ek.expires(), u64::try_from(date_time_ymd(2040, 1, 1).unix_timestamp()).unwrap(), "ends with the root");
+    assert!(matches!(world.validate_at(71 * YEAR), Err(EkError::Chain(ChainError::Expired { .. }))), "not beyond it");
+
+    let mut cloud = World { kind: RootKind::Virtual, ..World::new() };
+    cloud.ek.extended_key_usages = vec![];
+    cloud.ek.custom_extensions = vec![];
+    assert_eq!(cloud.validate().unwrap().names(), None);
+}
+
+#[test]
+fn the_end_of_all_time_is_an_end() {
+    let mut world = World::new();
+    for params in [&mut world.root, &mut world.authority, &mut world.ek] {
+        params.not_after = date_time_ymd(9999, 12, 31);
+    }
+    assert!(world.validate().unwrap().expires() > 8000 * YEAR);
+}
+
+#[test]
+fn a_self_made_authority_of_the_same_name_vouches_for_nothing() {
+    let (real, forged) = (World::new(), World::new());
+    let refused = |intermediates: &[Certificate]| {
+        let found = ek::validate(&FastEngine, &forged.ek_der(), intermediates, &real.roots(), rules(NOW));
+        matches!(found, Err(EkError::Chain(ChainError::Certificate { error: CertificateError::Signature, .. })))
+    };
+    assert!(refused(&[forged.authority_certificate()]));
+    assert!(refused(&[real.authority_certificate()]));
+    assert!(refused(&[forged.authority_certificate(), real.authority_certificate(), forged.root_certificate()]));
+    let both = [forged.authority_certificate(), real.authority_certificate()];
+    assert!(
+        ek::validate(&FastEngine, &real.ek_der(), &both, &real.roots(), rules(NOW)).is_ok(),
+        "each of one name is tried"
+    );
+}
+
+#[test]
+fn a_chain_without_its_authority_names_whom_it_lacks() {
+    let world = World::new();
+    let found = ek::validate(&FastEngine, &world.ek_der(), &[], &world.roots(), rules(NOW));
+    assert_eq!(found, Err(EkError::Chain(ChainError::Unanchored { issuer: "CN=authority".into() })));
+    let found =
+        ek::validate(&FastEngine, &world.ek_der(), &[world.authority_certificate()], &Roots::none(), rules(NOW));
+    assert_eq!(found, Err(EkError::Chain(ChainError::Unanchored { issuer: "CN=root".into() })));
+}
+
+#[test]
+fn a_root_that_is_not_self_signed_anchors_by_name_and_key() {
+    let world = World::new();
+    let makers = vec!["NTC".parse().unwrap()];
+    let roots =
+        Roots::none().with(Root::new("global".into(), RootKind::Discrete, makers, world.authority_certificate()));
+    let ek = ek::validate(&FastEngine, &world.ek_der(), &[], &roots, rules(NOW)).unwrap();
+    assert_eq!((ek.root(), ek.links().len()), ("global", 2));
+}
+
+#[test]
+fn authorities_of_one_name_do_not_make_the_search_grow() {
+    let mut world = World::new();
+    world.root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    world.authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // all named "authority" and signed by the same key: every order of them is a path
+    world.authority.distinguished_name = world.root.distinguished_name.clone();
+    world.keys[1] = KeyPair::try_from(world.keys[0].serialized_der()).unwrap();
+    let many: Vec<Certificate> = (0..20)
+        .map(|n| {
+            let mut params = world.authority.clone();
+            params.serial_number = Some(SerialNumber::from(n + 1));
+            read(params.signed_by(&world.keys[1], &world.root()).unwrap().der())
+        })
+        .collect();
+    let found = ek::validate(&FastEngine, &world.ek_der(), &many, &Roots::none(), rules(NOW));
+    assert_eq!(found, Err(EkError::Chain(ChainError::TooManySignatures)));
+    let too_many = vec![many[0].clone(); 2000];
+    let found = ek::validate(&FastEngine, &world.ek_der(), &too_many, &Roots::none(), rules(NOW));
+    assert_eq!(found, Err(EkError::Chain(ChainError::TooMany { found: 2000 })));
+}
+
+#[test]
+fn a_denied_key_does_not_count_whoever_certified_it() {
+    let world = World::new();
+    let ek = world.validate().unwrap();
+    let denied = [[0; 32], ek.public_key().id(&RustEngine).unwrap()];
+    let rules = ek::Rules { denied: &denied, ..rules(NOW) };
+    let found = ek::validate(&FastEngine, &world.ek_der(), &[world.authority_certificate()], &world.roots(), rules);
+    assert_eq!(found, Err(EkError::Denied));
+}
+
+#[test]
+fn framing_in_nv_is_removed_and_what_follows_is_ignored() {
+    let world = World::new();
+    let der = world.ek_der();
+    let header = [&[0x10, 0x01, 0x00][..], &(der.len() as u16 + 2).to_be_bytes(), &[0x10, 0x02]].concat();
+    let authority = world.authority_certificate();
+    let framed: [Vec<u8>; 6] = [
+        [&der[..], &[0x00; 64]].concat(),
+        [&der[..], &[0xff; 64]].concat(),
+        [&der[..], &[0x11; 64]].concat(),
+        [&header[..], &der, &[0xff; 9]].concat(),
+        [&der[..], authority.der()].concat(),
+        [&der[..], authority.der(), &[0xff; 64]].concat(),
+    ];
+    for bytes in framed {
+        let found = ek::validate(&FastEngine, &bytes, &[authority.clone()], &world.roots(), rules(NOW)).unwrap();
+        assert_eq!(found.certificate(), der);
+    }
+    let both = [&header[..], &der, authority.der(), &[0xff; 64]].concat();
+    assert_eq!(ek::certificates_in_nv(&both), [&der[..], authority.der()]);
+    assert!(ek::certificates_in_nv(&[0xff; 64]).is_empty());
+    for broken in [&[][..], &[0xff; 32], &der[..der.len() - 1], &der[1..], &header] {
+        assert_eq!(ek::validate(&FastEngine, broken, &[], &world.roots(), rules(NOW)).err(), Some(EkError::Framing));
+    }
+}
+
+#[test]
+fn no_byte_of_a_certificate_can_change() {
+    let world = World::new();
+    let (der, authorities, roots) = (world.ek_der(), [world.authority_certificate()], world.roots());
+    assert!(ek::validate(&FastEngine, &der, &authorities, &roots, rules(NOW)).is_ok());
+    for at in 0..der.len() {
+        for mask in [0x01, 0x80] {
+            let mut forged = der.clone();
+            forged[at] ^= mask;
+            let found = ek::validate(&FastEngine, &forged, &authorities, &roots, rules(NOW));
+            assert!(found.is_err(), "byte {at} of {}, mask {mask:#x}", der.len());
+        }
+    }
+}
+
+#[test]
+fn a_revoked_key_an_outdated_list_and_a_list_of_another_signer_are_refused() {
+    let mut world = World::new();
+    world.ek.serial_number = Some(SerialNumber::from(7));
+    let list = |serial: u64, next_update, signer: &KeyPair| {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let crl = params.signed_by(&Issuer::from_params(&world.authority, signer)).unwrap();
+        Crl::from_der(crl.der()).unwrap()
+    };
+    let check = |crl: Crl| {
+        let revocations = [crl];
+        let rules =
+            ek::Rules { chain: chain::Rules { at: NOW, allow_sha1: &[], revocations: &revocations }, denied: &[] };
+        ek::validate(&FastEngine, &world.ek_der(), &[world.authority_certificate()], &world.roots(), rules)
+    };
+    let fault = |found: Result<CertifiedEk, EkError>| match found {
+        Err(EkError::Chain(ChainError::Revocation { error, .. })) => error,
+        other => panic!("{other:?}"),
+    };
+    let soon = date_time_ymd(2027, 1, 1);
+    let other = check(list(8, soon, &world.keys[1])).unwrap();
+    assert_eq!(other.expires(), u64::try_from(soon.unix_timestamp()).unwrap(), "nextUpdate ends what it says");
+    assert!(matches!(fault(check(list(7, soon, &world.keys[1]))), CrlError::Revoked { .. }));
+    assert!(matches!(fault(check(list(8, date_time_ymd(2025, 6, 1), &world.keys[1]))), CrlError::NotOfNow { .. }));
+    assert_eq!(fault(check(list(8, soon, &world.keys[2]))), CrlError::Signature);
+}
+
+#[test]
+fn a_signature_by_rsa_p384_and_p521_authorities_counts() {
+    for algorithm in [
+        &rcgen::PKCS_RSA_SHA256,
+        &rcgen::PKCS_RSA_SHA384,
+        &rcgen::PKCS_RSA_SHA512,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ECDSA_P521_SHA512,
+    ] {
+        let mut world = World::new();
+        world.keys[1] = KeyPair::generate_for(algorithm).unwrap();
+        assert!(world.validate().is_ok(), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn the_node_is_named_after_its_ecc_key_in_whatever_order_its_keys_come() {
+    let ecc = World::new();
+    let mut rsa = World::new();
+    rsa.keys[2] = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    rsa.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+    let (ecc, rsa) = (ecc.validate().unwrap(), rsa.validate().unwrap());
+    let id = NodeId::of(&RustEngine, &[rsa.clone(), ecc.clone()]).unwrap();
+    assert_eq!(id.as_bytes(), &ecc.public_key().id(&RustEngine).unwrap());
+    assert_eq!(NodeId::of(&RustEngine, &[ecc, rsa.clone()]), Some(id));
+    assert_ne!(NodeId::of(&RustEngine, &[rsa]), Some(id));
+    assert_eq!(NodeId::of(&RustEngine, &[]), None);
+    assert_eq!(id.to_string().parse(), Ok(id));
+    for text in ["", "00", &format!("{id}0"), &id.to_string().replace(|c: char| c.is_ascii_digit(), "g")] {
+        assert!(text.parse::<NodeId>().is_err());
+    }
+}
+
+mod of_vectors {
+    //! The real ones, through the manifest.
+    use super::*;
+    use garant_attest::pem;
+    use garant_tests::vectors::{self, Vector};
+
+    fn certificates(vector: &Vector) -> Vec<Certificate> {
+        let text = std::str::from_utf8(&vector.bytes).unwrap_or_default();
+        let blocks = pem::blocks(text, "CERTIFICATE").unwrap();
+        let ders = if blocks.is_empty() {
+            ek::certificates_in_nv(&vector.bytes).iter().map(|der| der.to_vec()).collect()
+        } else {
+            blocks
+        };
+        ders.iter().map(|der| read(der)).collect()
+    }
+
+    fn authorities() -> Vec<Certificate> {
+        vectors::under("certs/ca/").iter().flat_map(certificates).collect()
+    }
+
+    fn roots() -> Roots {
+        Roots::of_makers(&FastEngine).unwrap()
+    }
+
+    fn is_no_anchor(certificate: &Certificate) -> bool {
+        roots().iter().all(|root| root.certificate().der() != certificate.der())
+    }
+
+    #[test]
+    fn every_certificate_is_read_and_described() {
+        let mut seen = 0;
+        for vector in vectors::under("certs/").iter().filter(|vector| !vector.file.contains("platform")) {
+            for certificate in certificates(vector) {
+                seen += 1;
+                assert!(certificate.describe().len() >= 8, "{}", vector.file);
+            }
+        }
+        eprintln!("{seen} certificates");
+    }
+
+    #[test]
+    fn every_authority_of_a_known_maker_reaches_its_root_and_no_other() {
+        let (authorities, roots) = (authorities(), roots());
+        let mut refused = HashSet::new();
+        for authority in authorities.iter().filter(|authority| is_no_anchor(authority)) {
+            let found = chain::build(&FastEngine, authority, &authorities, &roots, rules(NOW).chain);
+            if let Err(error) = found {
+                refused.insert(format!("{}: {error}", authority.subject()));
+            }
+        }
+        let unexpected: Vec<_> = refused
+            .iter()
+            .filter(|error| !error.contains("unknown algorithm") && !error.contains("no root and no authority"))
+            .collect();
+        assert!(unexpected.is_empty(), "{unexpected:#?}");
+        assert!(refused.len() < 8, "{refused:#?}");
+    }
+
+    /// The certificates of endorsement keys: which chain, why another does not, says the manifest.
+    #[test]
+    fn endorsement_keys_are_certified_by_their_makers_root_alone() {
+        let (authorities, roots) = (authorities(), roots());
+        let mut certified = 0;
+        for vector in vectors::under("certs/ek/") {
+            let in_nv = certificates(&vector).first().map(|first| first.der().to_vec()).unwrap();
+            let at = read(&in_nv).not_before() + 1;
+            for (n, engine) in [&RustEngine as &dyn Engine, &FastEngine].into_iter().enumerate() {
+                let found = ek::validate(engine, &in_nv, &authorities, &roots, rules(at));
+                match &found {
+                    Ok(ek) => {
+                        certified += 1 - n;
+                        assert!(ek::validate(engine, &in_nv, &authorities, &Roots::none(), rules(at)).is_err());
+                        assert!(ek::validate(engine, &in_nv, &authorities, &roots, rules(ek.expires() + 1)).is_err());
+                        assert!(ek::validate(engine, &in_nv, &authorities, &without(ek.root()), rules(at)).is_err());
+                        eprintln!(
+                            "{}: {:?} {} until {}",
+                            vector.file,
+                            ek.names().map(|n| n.to_string()),
+                            ek.root(),
+                            ek.expires()
+                        );
+                    }
+                    Err(error) => eprintln!("{}: {error}", vector.file),
+                }
+            }
+        }
+        eprintln!("{certified} endorsement keys certified");
+    }
+
+    /// Each authority as the only root: it certifies what it signed, whatever its name.
+    #[test]
+    fn an_endorsement_key_is_certified_by_the_key_that_signed_it_and_no_other() {
+        let (mut accepted, mut refused) = (0, 0);
+        for (ek, ca) in
+            vectors::under("certs/ek/").iter().flat_map(|ek| authorities().into_iter().map(move |ca| (ek, ca)))
+        {
+            let certificate = certificates(ek).remove(0);
+            let Ok(key) = ca.public_key() else { continue };
+            let signed = certificate.verify_signature(&FastEngine, &key, Sha1::Refused).is_ok();
+            let root = Root::new("only".into(), RootKind::Discrete, vec!["NTC".parse().unwrap()], ca);
+            let rules = rules(certificate.not_before() + 1);
+            let found = ek::validate(&FastEngine, &ek.bytes, &[], &Roots::none().with(root), rules).is_ok();
+            assert!(!found || signed, "{}", ek.file);
+            accepted += usize::from(found);
+            refused += usize::from(!found);
+        }
+        eprintln!("{accepted} pairs accepted, {refused} refused");
+    }
+
+    fn without(name: &str) -> Roots {
+        roots().iter().filter(|root| root.name() != name).fold(Roots::none(), |roots, root| roots.with(root.clone()))
+    }
+
+    #[test]
+    fn no_byte_of_a_real_certificate_can_change() {
+        let (authorities, roots) = (authorities(), roots());
+        for vector in vectors::under("certs/ek/") {
+            let der = certificates(&vector).first().map(|first| first.der().to_vec()).unwrap();
+            let rules = rules(read(&der).not_before() + 1);
+            if ek::validate(&FastEngine, &der, &authorities, &roots, rules).is_err() {
+                continue;
+            }
+            for at in 0..der.len() {
+                let mut forged = der.clone();
+                forged[at] ^= 1 << (at % 8);
+                assert!(
+                    ek::validate(&FastEngine, &forged, &authorities, &roots, rules).is_err(),
+                    "{}: byte {at}",
+                    vector.file
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sha1_counts_only_where_the_authority_is_named() {
+        let (authorities, roots) = (authorities(), roots());
+        for vector in vectors::under("certs/ek/") {
+            let der = certificates(&vector).first().map(|first| first.der().to_vec()).unwrap();
+            let certificate = read(&der);
+            let issuer = authorities.iter().find(|authority| {
+                authority
+                    .public_key()
+                    .is_ok_and(|key| certificate.verify_signature(&FastEngine, &key, Sha1::OfNamedAuthority).is_ok())
+            });
+            let Some(key) = issuer.and_then(|issuer| issuer.public_key().ok()) else { continue };
+            if certificate.verify_signature(&FastEngine, &key, Sha1::Refused) != Err(CertificateError::Sha1) {
+                continue;
+            }
+            let at = certificate.not_before() + 1;
+            let named = [key.id(&FastEngine).unwrap()];
+            let refused = ek::validate(&FastEngine, &der, &authorities, &roots, rules(at));
+            assert!(matches!(
+                refused,
+                Err(EkError::Chain(ChainError::Certificate { error: CertificateError::Sha1, .. }))
+            ));
+            let allowing = ek::Rules { chain: chain::Rules { at, allow_sha1: &named, revocations: &[] }, denied: &[] };
+            let found = ek::validate(&FastEngine, &der, &authorities, &roots, allowing);
+            assert!(found.is_ok(), "{}: {found:?}", vector.file);
+            eprintln!("{} counts with its authority named", vector.file);
+        }
+    }
+}
