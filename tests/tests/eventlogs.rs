@@ -1,5 +1,4 @@
 //! Every event log among the vectors replays to what the manifest expects.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 
 use garant_attest::replay::{ReplayedLog, replay};
 use garant_channel::engine::FastEngine;

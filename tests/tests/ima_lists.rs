@@ -1,5 +1,4 @@
 //! IMA lists among the vectors: template digests, boot aggregate, and the prefix that a PCR value covers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 
 use garant_attest::{
     engine::{Digest, Engine},

@@ -1,5 +1,4 @@
 //! Signed statements: COSE_Sign1 beside an independent implementation, enrolment records and EARs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use coset::{CborSerializable, TaggedCborSerializable};
 use ed25519_dalek::{Signer, SigningKey};

@@ -1,12 +1,4 @@
 //! Each attack on one answer: a forged node answers, and exactly the check that is there for it refuses.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "tests"
-)]
 
 use garant_attest::{
     counters::CounterState,
