@@ -1,5 +1,6 @@
 //! Checks the others: end to end, vectors, attacks, fuzz, benches.
 
+pub mod impostor;
 pub mod qemu;
 pub mod forge;
 pub mod swtpm;

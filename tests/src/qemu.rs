@@ -111,6 +111,7 @@ fn start_qemu(folder: &Path, tpm_control: &Path, address: SocketAddr, guest_port
     Command::new("qemu-system-x86_64")
         .args(["-machine", "q35,smm=off", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", MEMORY])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .args(["-device", "intel-iommu"]) // what the node image forces on is there
         .args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={FIRMWARE}")])
         .args(["-drive", &format!("if=pflash,format=raw,file={}", file(VARIABLES))])
         .args(["-drive", &format!("if=none,id=disk,format=raw,file={}", file(DISK))])
