@@ -1,2 +1,57 @@
-//! Is what a person types.
-fn main() {}
+//! Is what a person types: `garant`, one file for each subcommand.
+//!
+//! Every subcommand answers with an exit code (0 yes, 1 no, 2 unknown, 3 error), prints one JSON object instead of text
+//! with `--json`, and says on stderr what is wrong, where, and what to do next.
+
+mod failure;
+mod input;
+mod log;
+mod output;
+
+use crate::{
+    failure::Failure,
+    output::{Answer, Output},
+};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Find out what a machine booted, where it is and whose it is.
+#[derive(Debug, Parser)]
+#[command(name = "garant", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Log(log::Args),
+}
+
+fn run(cli: Cli) -> Result<Answer, Failure> {
+    let output = Output::new(cli.json);
+    match cli.command {
+        Command::Log(args) => log::run(&args, &output),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return output::usage(&usage),
+    };
+    match run(cli) {
+        Ok(answer) => answer.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  garant log boot.bin              what a boot event log says, and how much of it was measured
+  garant log --json - < boot.bin   the same as JSON, from standard input
+
+Exit codes: 0 yes, 1 no, 2 unknown, 3 error (bad input or usage).";

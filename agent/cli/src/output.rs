@@ -1,0 +1,73 @@
+//! What goes to stdout, and what the exit code says.
+
+use crate::failure::{ERROR, Failure};
+use serde::Serialize;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// The answer of a subcommand that did its work; what it could not do is a `Failure`, exit code 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Exit code 0: yes, or done.
+    Yes,
+    /// Exit code 1.
+    #[expect(dead_code, reason = "no subcommand that judges yet")]
+    No,
+    /// Exit code 2.
+    #[expect(dead_code, reason = "no subcommand that judges yet")]
+    Unknown,
+}
+
+impl From<Answer> for ExitCode {
+    fn from(answer: Answer) -> ExitCode {
+        ExitCode::from(match answer {
+            Answer::Yes => 0,
+            Answer::No => 1,
+            Answer::Unknown => 2,
+        })
+    }
+}
+
+/// Where results go: text for people, or one JSON object.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// `json` is the global flag.
+    pub(crate) fn new(json: bool) -> Output {
+        Output { json }
+    }
+
+    /// Prints a result: its `Display` for people, its `Serialize` as JSON.
+    pub(crate) fn show(&self, result: &(impl Display + Serialize)) -> Result<(), Failure> {
+        let text = if self.json {
+            let lost = |e| {
+                Failure::new("the result cannot be written as JSON", e, "this is an error in garant: please report it")
+            };
+            serde_json::to_string_pretty(result).map_err(lost)?
+        } else {
+            result.to_string()
+        };
+        match io::stdout()
+            .lock()
+            .write_all(text.trim_end().as_bytes())
+            .and_then(|()| io::stdout().lock().write_all(b"\n"))
+        {
+            // The reader has seen enough (`garant log boot.bin | head`).
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|e| Failure::new("the result cannot be written", e, "check where stdout goes")),
+        }
+    }
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+pub(crate) fn usage(usage: &clap::Error) -> ExitCode {
+    // Nothing is left to say where even this cannot be printed.
+    let _ = usage.print();
+    if usage.use_stderr() { ExitCode::from(ERROR) } else { ExitCode::SUCCESS }
+}
