@@ -26,6 +26,8 @@ pub const EK_CHAIN: usize = 8;
 pub const CREDENTIAL_BYTES: usize = 8 * 1024;
 /// A challenge with the digests of the parts that the asker holds.
 pub const ASK_BYTES: usize = 1024;
+/// A refusal: a sentence or two.
+pub const REFUSED_BYTES: usize = 512;
 /// Parts of which an asker may say that it holds them.
 pub const HELD_PARTS: usize = 8;
 /// Depth of a batch: 2^16 waiting challenges.

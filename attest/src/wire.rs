@@ -192,6 +192,34 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The body of every answer that is none: who is at fault, and what is wrong, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused<'a>(Tag<RefusedTag>, pub Fault, #[serde(borrow)] pub &'a str);
+
+/// Who is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Whoever asks; the same question will be refused again.
+    Caller,
+    /// Nobody: too many ask, or the TPM has no time. The same question may be answered later.
+    Busy,
+    /// The node or its TPM.
+    Node,
+}
+
+impl<'a> Refused<'a> {
+    /// A node's refusal.
+    pub fn new(fault: Fault, what: &'a str) -> Refused<'a> {
+        Refused(Tag::new(), fault, what)
+    }
+
+    /// Reads a refusal; its words are the node's and prove nothing.
+    pub fn decode(bytes: &'a [u8]) -> Result<Refused<'a>, CborError> {
+        cbor::decode(bytes, budget::REFUSED_BYTES)
+    }
+}
+
 /// The leaf of one challenge: SHA-256(0x00 ‖ dCBOR([kind, nonce, binder])).
 pub fn leaf(engine: &dyn Engine, kind: Kind, nonce: &[u8; 32], binder: &[u8; 32]) -> Result<merkle::Node, CborError> {
     let challenge = cbor::encode(&(kind, Bytes32::new(*nonce), Bytes32::new(*binder)))?;
@@ -269,6 +297,8 @@ crate::tags! {
     CredentialTag => "garant/credential/1",
     /// The answer to a credential challenge.
     ActivatedTag => "garant/activated/1",
+    /// A refusal.
+    RefusedTag => "garant/refused/1",
     /// A challenge.
     AskTag => "garant/ask/1",
     /// The answer to a challenge.
