@@ -42,3 +42,21 @@ pub const KEEPER_ANSWER: Duration = Duration::from_secs(10);
 
 /// Keys in `allow` and `[[push]]` together; more do not fit into a configuration of 64 KiB anyway once each has a comment.
 pub const LISTED_KEYS: usize = 512;
+
+/// Challenges that wait for one quote: twice the connections, since who asked may go away and come back.
+pub const CHALLENGES_WAITING: usize = 8192;
+
+/// How long a challenge lives; an answer after that is worth nothing to whoever asked.
+pub const CHALLENGE_LIFE: Duration = Duration::from_secs(30);
+
+/// Connections at one time, over all listeners. One that is idle takes about 20 KiB (measured on x86-64).
+pub const CONNECTIONS: usize = 4096;
+
+/// Descriptors beside connections: listeners, pushed connections, log, TPM, timers.
+pub const OTHER_DESCRIPTORS: u64 = 256;
+
+/// F is renewed after this time, so that its life with its last quote stays below 600 s.
+pub const SESSION_KEY_RENEWAL: Duration = Duration::from_secs(540);
+
+/// The shortest pause after a push that failed; it doubles up to the verifier's interval.
+pub const PUSH_PAUSE_SHORTEST: Duration = Duration::from_secs(1);

@@ -1,8 +1,16 @@
 //! Is the node: keeper and server, two processes of one binary.
 
+pub mod batch;
 pub mod budget;
 pub mod config;
+pub mod evidence;
 pub mod inherited;
+pub mod push;
+pub mod quoting;
+pub mod routes;
+pub mod server;
+pub mod session;
+pub mod sources;
 pub mod tpm_chip;
 pub mod tpm_device;
 pub mod tpm_queue;

@@ -1,0 +1,268 @@
+//! What a connection may ask and what it gets: four paths, CBOR in and out. Left out: TLS and framing (`server`), and how
+//! quotes are made (`quoting`).
+
+use crate::{
+    config::Configuration,
+    evidence::Wish,
+    quoting::{Challenge, NoQuote, Quoting},
+    session::Age,
+    tpm_chip::{Credential, Endorsements},
+    tpm_task::{Asker, TaskError, TpmClient},
+};
+use bytes::{Buf, Bytes};
+use garant_attest::{
+    budget,
+    cbor::{self, Bytes32},
+    evidence::VouchedKey,
+    wire::{
+        Ask, CredentialAnswer, CredentialChallenge, EkClaim, Fault, Identity, Kind, Mode, Refused, activation_statement,
+    },
+};
+use garant_channel::http::{Answer, CBOR, Request, Then};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::OnceCell;
+
+/// What all connections share.
+pub struct Node {
+    /// The configuration that entry 0 covers.
+    pub configuration: Configuration,
+    /// Asks the TPM's task.
+    pub tpm: TpmClient,
+    /// Has quotes made.
+    pub quoting: Arc<Quoting>,
+    /// The AK's TPMT_PUBLIC.
+    pub ak_public: Vec<u8>,
+    /// What this node cannot read, in words.
+    pub missing: Option<String>,
+    identity: OnceCell<Bytes>,
+}
+
+/// One connection, as our own end of it knows it.
+pub struct Channel {
+    kind: Kind,
+    binder: [u8; 32],
+    peer: Option<[u8; 32]>,
+    session: Option<Arc<VouchedKey>>,
+    gave_evidence: AtomicBool,
+}
+
+impl Channel {
+    /// How the asker came, the binder of our end, the key that the asker proved to have, and the session key of the
+    /// handshake; without TLS a binder of zeros and no keys.
+    pub fn new(kind: Kind, binder: [u8; 32], peer: Option<[u8; 32]>, session: Option<Arc<VouchedKey>>) -> Channel {
+        Channel { kind, binder, peer, session, gave_evidence: AtomicBool::new(false) }
+    }
+
+    /// Whether anybody got evidence here.
+    pub fn gave_evidence(&self) -> bool {
+        self.gave_evidence.load(Ordering::Relaxed)
+    }
+}
+
+impl Node {
+    /// Nothing is asked of the TPM yet.
+    pub fn new(
+        configuration: Configuration,
+        tpm: TpmClient,
+        quoting: Arc<Quoting>,
+        ak_public: Vec<u8>,
+        missing: Option<String>,
+    ) -> Node {
+        Node { configuration, tpm, quoting, ak_public, missing, identity: OnceCell::new() }
+    }
+
+    /// Answers one request of this connection.
+    pub async fn answer(&self, channel: &Channel, request: Request) -> Answer {
+        let mut answer = match self.route(channel, &request).await {
+            Ok(answer) => answer,
+            Err(refusal) => refusal.into(),
+        };
+        let age = |key| self.quoting.with_sessions(|sessions| sessions.age(key));
+        if channel.session.as_ref().map(age) == Some(Age::Old) {
+            answer.then = Then::Close;
+        }
+        answer
+    }
+
+    async fn route(&self, channel: &Channel, request: &Request) -> Result<Answer, Refusal> {
+        if !self.is_answered(channel) {
+            return Err(Refusal::caller(403, "this node answers only verifiers that its configuration lists"));
+        }
+        match (request.method.as_str(), request.path.as_str()) {
+            ("GET", "/v1/identity") => Ok(Answer::new(200, CBOR, self.identity().await?)),
+            ("POST", "/v1/credential") => self.credential(channel, &request.body).await,
+            ("POST", "/v1/evidence") => self.evidence(channel, &request.body).await,
+            ("GET", "/v1/health") => Ok(self.health()),
+            (_, "/v1/identity" | "/v1/credential" | "/v1/evidence" | "/v1/health") => {
+                Err(Refusal::caller(405, "identity and health are read by GET, challenges are sent by POST"))
+            }
+            _ => Err(Refusal::caller(404, "the paths are /v1/identity, /v1/credential, /v1/evidence and /v1/health")),
+        }
+    }
+
+    /// Who reaches the Unix socket was let in by its folder's permissions.
+    fn is_answered(&self, channel: &Channel) -> bool {
+        match (channel.kind, channel.peer) {
+            (Kind::None, _) => true,
+            (_, Some(key)) => self.configuration.answers(&key) || self.configuration.names(&key),
+            (_, None) => self.configuration.allow.is_none(),
+        }
+    }
+
+    /// EK certificates come from NV once; then the TPM is not asked again.
+    async fn identity(&self) -> Result<Bytes, Refusal> {
+        let read = || async {
+            let endorsements = self.tpm.endorsements().await?;
+            encode_identity(&self.ak_public, &endorsements).map(Bytes::from)
+        };
+        self.identity.get_or_try_init(read).await.cloned()
+    }
+
+    async fn credential(&self, channel: &Channel, body: &[u8]) -> Result<Answer, Refusal> {
+        let challenge = CredentialChallenge::decode(body).map_err(|error| Refusal::form(&error))?;
+        let endorsements = self.tpm.endorsements().await?;
+        let credentials = challenge.2.iter().map(|credential| {
+            let key = endorsements.keys.get(usize::from(credential.0))?;
+            let (blob, secret) = (credential.1.to_vec(), credential.2.to_vec());
+            Some(Credential { certificate_index: key.certificate_index, blob, secret })
+        });
+        let unknown = Refusal::caller(400, "a credential for an endorsement key that the identity does not list");
+        let credentials: Vec<Credential> = credentials.collect::<Option<_>>().ok_or(unknown)?;
+        let statement = activation_statement(channel.kind, &challenge.1, &channel.binder);
+        let proofs = self.tpm.activate(self.asker(channel), credentials, statement).await?;
+        let proofs = CredentialAnswer::new(proofs.into_iter().map(Bytes32::new).collect());
+        Ok(Answer::new(200, CBOR, cbor::encode(&proofs).map_err(|_| Refusal::ours())?))
+    }
+
+    fn asker(&self, channel: &Channel) -> Asker {
+        let is_named = channel.peer.is_some_and(|key| self.configuration.names(&key));
+        if is_named || channel.kind == Kind::None { Asker::Known } else { Asker::Stranger }
+    }
+
+    async fn evidence(&self, channel: &Channel, body: &[u8]) -> Result<Answer, Refusal> {
+        let ask = Ask::decode(body).map_err(|error| Refusal::form(&error))?;
+        let challenge = Challenge { kind: channel.kind, nonce: &ask.1, binder: &channel.binder };
+        let wish = Wish { is_log_held: self.quoting.is_log_held(&ask.3), ima_from: ask.4 };
+        let cached = match ask.2 {
+            Mode::Cached => self.quoting.cached(challenge, wish),
+            Mode::Fresh => None,
+        };
+        let (head, evidence) = match cached {
+            Some(answered) => answered?,
+            None => self.quoting.fresh(challenge, wish).await?,
+        };
+        channel.gave_evidence.store(true, Ordering::Relaxed);
+        Ok(Answer { status: 200, content_type: CBOR, body: Bytes::from(head).chain(evidence), then: Then::Keep })
+    }
+
+    fn health(&self) -> Answer {
+        let missing = self.missing.as_ref().map_or(String::new(), |what| format!("missing: {what}\n"));
+        Answer::new(200, "text/plain; charset=utf-8", format!("ok\n{missing}"))
+    }
+}
+
+fn encode_identity(ak_public: &[u8], endorsements: &Endorsements) -> Result<Vec<u8>, Refusal> {
+    let eks = endorsements.keys.iter().take(budget::EKS).map(|key| {
+        EkClaim(
+            cbor::Bytes::new(&key.certificate),
+            Some(key.certificate_index),
+            key.template.as_deref().map(cbor::Bytes::new),
+        )
+    });
+    let chain = certificates(&endorsements.chain).take(budget::EK_CHAIN).map(cbor::Bytes::new);
+    cbor::encode(&Identity::new(ak_public, eks.collect(), chain.collect())).map_err(|_| Refusal::ours())
+}
+
+/// Certificates that lie one after another in NV, cut by their lengths; what is no certificate ends them.
+fn certificates(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let &[0x30, 0x82, high, low, ..] = bytes else { return None };
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_add(4);
+        let (certificate, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        Some(certificate)
+    })
+}
+
+/// Why a request has no answer.
+struct Refusal {
+    status: u16,
+    fault: Fault,
+    what: String,
+}
+
+impl Refusal {
+    fn caller(status: u16, what: &str) -> Refusal {
+        Refusal { status, fault: Fault::Caller, what: what.to_owned() }
+    }
+
+    fn form(error: &cbor::CborError) -> Refusal {
+        Refusal { status: 400, fault: Fault::Caller, what: format!("not the message of this path: {error}") }
+    }
+
+    fn ours() -> Refusal {
+        Refusal { status: 500, fault: Fault::Node, what: "an answer of ours cannot be encoded".to_owned() }
+    }
+
+    fn busy(error: &impl fmt::Display) -> Refusal {
+        Refusal { status: 503, fault: Fault::Busy, what: error.to_string() }
+    }
+
+    fn node(error: &impl fmt::Display) -> Refusal {
+        Refusal { status: 503, fault: Fault::Node, what: error.to_string() }
+    }
+}
+
+impl From<TaskError> for Refusal {
+    fn from(error: TaskError) -> Refusal {
+        match error {
+            TaskError::Busy => Refusal::busy(&error),
+            TaskError::Gone => Refusal::node(&error),
+            // What the TPM refuses here is somebody's credential: made for another AK or EK, or broken.
+            TaskError::Chip(source) => Refusal { status: 422, fault: Fault::Caller, what: source.to_string() },
+        }
+    }
+}
+
+impl From<NoQuote> for Refusal {
+    fn from(error: NoQuote) -> Refusal {
+        match error {
+            NoQuote::Busy => Refusal::busy(&error),
+            NoQuote::Tpm(source) => Refusal::node(&source),
+            NoQuote::Encoding(_) => Refusal::ours(),
+        }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Answer {
+        let body = cbor::encode(&Refused::new(refusal.fault, &refusal.what)).unwrap_or_default();
+        Answer::new(refusal.status, CBOR, body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    use super::*;
+
+    #[test]
+    fn certificates_in_nv_are_cut_by_their_lengths_and_end_at_padding() {
+        let certificate = |fill: u8, length: u16| {
+            let mut bytes = vec![fill; usize::from(length) + 4];
+            bytes[..4].copy_from_slice(&[0x30, 0x82, length.to_be_bytes()[0], length.to_be_bytes()[1]]);
+            bytes
+        };
+        let (one, two) = (certificate(1, 300), certificate(2, 700));
+        let padded = [&one[..], &two, &[0xff; 40]].concat();
+        assert_eq!(certificates(&padded).collect::<Vec<_>>(), [&one[..], &two]);
+        assert_eq!(certificates(&padded[..padded.len() - 60]).collect::<Vec<_>>(), [&one[..]]);
+        assert_eq!(certificates(&[]).count(), 0);
+    }
+}
