@@ -4,6 +4,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod appraise;
 pub mod budget;
 pub mod cbor;
 pub mod certificate;
@@ -15,13 +16,17 @@ pub mod ear;
 pub mod ek;
 pub mod engine;
 pub mod enrolment;
+pub mod event_policy;
+pub mod event_words;
 pub mod evidence;
 pub mod identity;
 pub mod ima;
+pub mod image;
 pub mod ledger;
 pub mod measured;
 pub mod merkle;
 pub mod node_id;
+pub mod pcr_policy;
 pub mod pe;
 pub mod pem;
 pub mod policy;
@@ -34,6 +39,9 @@ pub mod roots;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;
 mod signature_algorithm;
+#[cfg(all(test, feature = "rust-engine"))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)]
+mod samples;
 mod spki;
 pub mod tcg_names;
 pub mod uki;

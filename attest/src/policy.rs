@@ -76,6 +76,11 @@ impl Policy {
         accepted.map(|e| e.name.as_str())
     }
 
+    /// Whether the policy accepts any event of this PCR by its digest.
+    pub fn names_event_of(&self, pcr: u32) -> bool {
+        self.text.event.iter().any(|event| event.pcr.0 == pcr)
+    }
+
     /// What the IMA list must say; `None` where the policy asks for none.
     pub fn ima(&self) -> Option<&ImaPolicy> {
         self.text.ima.as_ref()
@@ -117,6 +122,17 @@ pub enum RootClass {
     Virtual,
     /// Made for tests; an answer on it is printed as `yes (test)`.
     Test,
+}
+
+impl RootClass {
+    /// The name in policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            RootClass::Silicon => "silicon",
+            RootClass::Virtual => "virtual",
+            RootClass::Test => "test",
+        }
+    }
 }
 
 /// What the secure boot variables must be; each that is absent accepts nothing.
@@ -195,6 +211,16 @@ impl Image {
     /// Whether the digest is that of this image's boot applications.
     pub fn is_application(&self, digest: &[u8]) -> bool {
         [self.uki, self.kernel].into_iter().flatten().any(|known| known.0.as_bytes() == digest)
+    }
+
+    /// Whether the policy says which boot applications this image has.
+    pub fn names_applications(&self) -> bool {
+        self.uki.is_some() || self.kernel.is_some()
+    }
+
+    /// Whether the policy says which initrd this image has.
+    pub fn names_initrd(&self) -> bool {
+        self.initrd.is_some()
     }
 
     /// Whether the digest is that of this image's initrd.
@@ -364,7 +390,7 @@ struct AcceptedEvent {
 
 /// PCRs that a closed image must predict: the image itself, its sections, and that no option, credential or system
 /// extension came from outside it (design, One quote: *closed*).
-const CLOSED_PCRS: [u32; 4] = [BOOT_APPLICATIONS, 11, 12, 13];
+pub const CLOSED_PCRS: [u32; 4] = [BOOT_APPLICATIONS, 11, 12, 13];
 /// PCR of boot applications (TCG PC Client Platform Firmware Profile 1.06, 3.3.4.5).
 const BOOT_APPLICATIONS: u32 = 4;
 

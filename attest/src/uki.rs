@@ -82,6 +82,11 @@ impl<'a> Uki<'a> {
     }
 }
 
+/// What the stub measures before a section's content: its name with a NUL.
+pub fn measured_name(name: &str) -> Vec<u8> {
+    name.bytes().chain([0]).collect()
+}
+
 /// One measurement of the kernel's EFI stub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelMeasurement<'a> {
@@ -183,7 +188,7 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// The stub's sections in its order (systemd 252, src/fundamental/tpm-pcr.c, `unified_sections`).
-const SECTIONS: [&str; 8] = [KERNEL, ".osrel", COMMAND_LINE, INITRD, ".splash", ".dtb", SIGNATURES, SIGNATURE_KEY];
+pub const SECTIONS: [&str; 8] = [KERNEL, ".osrel", COMMAND_LINE, INITRD, ".splash", ".dtb", SIGNATURES, SIGNATURE_KEY];
 const KERNEL: &str = ".linux";
 const COMMAND_LINE: &str = ".cmdline";
 const INITRD: &str = ".initrd";

@@ -1,0 +1,351 @@
+//! Judges each quoted PCR: against the policy's pins, its images and what it learned, and else event by event.
+//!
+//! A value that the policy states must be met; only where it states none do the events count. What differs is named by
+//! the first event that explains it.
+
+use crate::{
+    engine::{Digest, Engine},
+    event_policy::{self, EventAnswer, NOT_IN_POLICY},
+    event_words,
+    image::extended,
+    measured::{MeasuredBoot, PcrState, SentLog},
+    policy::{CLOSED_PCRS, Image, Learned, Policy},
+    verdict::Answer,
+};
+use alloc::{format, string::String, vec::Vec};
+use core::cmp::Reverse;
+use garant_hw::{eventlog::Event, hash::Hash};
+
+/// The PCRs of one bank under a policy.
+#[derive(Debug, Clone)]
+pub struct JudgedBank<'p> {
+    /// The bank.
+    pub hash: Hash,
+    /// Each PCR that `boot` needs, in order.
+    pub pcrs: Vec<JudgedPcr>,
+    /// The accepted image whose values fit best.
+    pub image: Option<&'p Image>,
+    /// The learned values that fit best.
+    pub learned: Option<&'p Learned>,
+}
+
+/// One PCR under a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedPcr {
+    /// Its number.
+    pub pcr: u32,
+    /// Whether the policy accepts its value.
+    pub answer: Answer,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl JudgedBank<'_> {
+    /// Yes where every PCR is accepted, no where one is refused.
+    pub fn answer(&self) -> Answer {
+        let is = |answer: Answer| move |pcr: &JudgedPcr| pcr.answer == answer;
+        if self.pcrs.iter().any(is(Answer::No)) {
+            Answer::No
+        } else if !self.pcrs.is_empty() && self.pcrs.iter().all(is(Answer::Yes)) {
+            Answer::Yes
+        } else {
+            Answer::Unknown
+        }
+    }
+
+    /// Whether the image is declared closed and this bank proves it: itself, its sections, and nothing from outside.
+    pub fn is_closed_image(&self) -> bool {
+        self.image.is_some_and(|image| {
+            image.closed
+                && CLOSED_PCRS
+                    .iter()
+                    .all(|pcr| image.extends(self.hash, *pcr).is_some() && self.pcr(*pcr) == Answer::Yes)
+        })
+    }
+
+    /// PCRs refused, and then how many are accepted: the fewer and the more, the better.
+    fn misses(&self) -> (usize, Reverse<usize>) {
+        let count = |answer: Answer| self.pcrs.iter().filter(|pcr| pcr.answer == answer).count();
+        (count(Answer::No), Reverse(count(Answer::Yes)))
+    }
+
+    /// The answer on one PCR.
+    pub fn pcr(&self, pcr: u32) -> Answer {
+        self.pcrs.iter().find(|judged| judged.pcr == pcr).map_or(Answer::Unknown, |judged| judged.answer)
+    }
+}
+
+/// What is judged.
+#[derive(Clone, Copy)]
+pub struct Evidence<'e> {
+    /// Digests and nothing else.
+    pub engine: &'e dyn Engine,
+    /// The quoted values beside the log.
+    pub boot: &'e MeasuredBoot<'e>,
+}
+
+impl<'e> Evidence<'e> {
+    /// The events that extended a PCR, where they replay to its quoted value.
+    fn replayed_events(&self, hash: Hash, pcr: u32) -> Option<Vec<Event<'e>>> {
+        let SentLog::Read { log, .. } = self.boot.log() else { return None };
+        if self.boot.state(hash, usize::try_from(pcr).ok()?) != PcrState::Replayed {
+            return None;
+        }
+        let events = log.events().map_while(Result::ok);
+        Some(events.filter(|event| event.pcr == pcr && event.is_measured()).collect())
+    }
+}
+
+/// Judges the PCRs that `boot` needs, in one bank: under each accepted image, whole, and shows the one that fits best.
+pub fn judge<'p>(evidence: Evidence<'_>, policy: &'p Policy, hash: Hash) -> JudgedBank<'p> {
+    let judge = Judge { evidence, policy, hash };
+    let learned = policy.learned().iter().min_by_key(|learned| judge.misses(learned));
+    let under_images = policy.images().iter().map(|image| judge.bank(Some(image), learned));
+    under_images.min_by_key(JudgedBank::misses).unwrap_or_else(|| judge.bank(None, learned))
+}
+
+struct Judge<'e> {
+    evidence: Evidence<'e>,
+    policy: &'e Policy,
+    hash: Hash,
+}
+
+impl Judge<'_> {
+    /// Values of `learned` that differ from the quoted ones, and then how many do not.
+    fn misses(&self, learned: &Learned) -> (usize, Reverse<usize>) {
+        let is_met = |(pcr, extends): &(u32, &[Digest])| {
+            self.quoted(*pcr).is_some_and(|quoted| self.value(*pcr, extends, learned.locality).as_bytes() == quoted)
+        };
+        let stated = BOOT_PCRS.into_iter().filter_map(|pcr| Some((pcr, learned.extends(self.hash, pcr)?)));
+        let (met, missed): (Vec<_>, Vec<_>) = stated.partition(is_met);
+        (missed.len(), Reverse(met.len()))
+    }
+
+    fn bank<'p>(&self, image: Option<&'p Image>, learned: Option<&'p Learned>) -> JudgedBank<'p> {
+        let pcrs = BOOT_PCRS.into_iter().map(|pcr| self.pcr(pcr, image, learned)).collect();
+        JudgedBank { hash: self.hash, pcrs, image, learned }
+    }
+
+    fn pcr(&self, pcr: u32, image: Option<&Image>, learned: Option<&Learned>) -> JudgedPcr {
+        let (answer, reason) = self.answer(pcr, image, learned);
+        JudgedPcr { pcr, answer, reason }
+    }
+
+    fn answer(&self, pcr: u32, image: Option<&Image>, learned: Option<&Learned>) -> (Answer, String) {
+        let Some(quoted) = self.quoted(pcr) else {
+            return (Answer::Unknown, format!("PCR {pcr} of {} is not quoted", self.hash.name()));
+        };
+        let pins = self.policy.pins(self.hash, pcr);
+        if pins.iter().any(|pin| pin.as_bytes() == quoted) {
+            return (Answer::Yes, format!("PCR {pcr}: pinned by the policy"));
+        }
+        let of_image =
+            image.and_then(|image| Some((image.extends(self.hash, pcr)?, 0, format!("image {:?}", image.name))));
+        let of_firmware = learned.and_then(|learned| {
+            Some((learned.extends(self.hash, pcr)?, learned.locality, format!("what {:?} learned", learned.by)))
+        });
+        let stated = of_image.or(of_firmware);
+        match stated {
+            Some((extends, locality, whose)) if self.value(pcr, extends, locality).as_bytes() == quoted => {
+                (Answer::Yes, format!("PCR {pcr}: as {whose} states"))
+            }
+            Some((extends, _, whose)) => (Answer::No, self.difference(pcr, extends, &whose)),
+            None if !pins.is_empty() => (Answer::No, format!("PCR {pcr}: none of its pinned values")),
+            None => self.by_events(pcr, image),
+        }
+    }
+
+    fn by_events(&self, pcr: u32, image: Option<&Image>) -> (Answer, String) {
+        let unknown = |why: String| (Answer::Unknown, why);
+        let Some(events) = self.evidence.replayed_events(self.hash, pcr) else {
+            return unknown(format!("PCR {pcr}: no event log replays to it, and the policy states no value"));
+        };
+        match event_policy::judge(self.evidence.engine, self.hash, self.policy, image, pcr, &events) {
+            EventAnswer::AllAccepted(how) => (Answer::Yes, format!("PCR {pcr}: {how}")),
+            EventAnswer::Refused(why) => (Answer::No, why),
+            EventAnswer::Silent => unknown(format!("PCR {pcr}: the policy says nothing of it")),
+        }
+    }
+
+    /// The first event of the log that differs from what is stated.
+    fn difference(&self, pcr: u32, stated: &[Digest], whose: &str) -> String {
+        let Some(events) = self.evidence.replayed_events(self.hash, pcr) else {
+            return format!("PCR {pcr}: another value than {whose} states, and no event log replays to it");
+        };
+        let is_stated = |(at, event): (usize, &Event<'_>)| {
+            stated.get(at).map(Digest::as_bytes).is_some_and(|stated| event.digest(self.hash) == Some(stated))
+        };
+        match events.iter().enumerate().position(|found| !is_stated(found)) {
+            Some(at) => self.differing_event(pcr, &events, at),
+            None => format!("PCR {pcr}: it ends after {} of {} events that {whose} states", events.len(), stated.len()),
+        }
+    }
+
+    fn differing_event(&self, pcr: u32, events: &[Event<'_>], at: usize) -> String {
+        let before = at.checked_sub(1).and_then(|before| events.get(before));
+        let Some(event) = events.get(at) else { return format!("PCR {pcr} differs") };
+        let words = event_words::describe(self.evidence.engine, self.hash, event, before);
+        format!("PCR {pcr}, event {}: {words} {NOT_IN_POLICY}", event.number)
+    }
+
+    fn quoted(&self, pcr: u32) -> Option<&[u8]> {
+        self.evidence.boot.pcrs().bank(self.hash)?.pcr(usize::try_from(pcr).ok()?)
+    }
+
+    fn value(&self, pcr: u32, extends: &[Digest], locality: u8) -> Digest {
+        extended(self.evidence.engine, self.hash, if pcr == 0 { locality } else { 0 }, extends)
+    }
+}
+
+/// What `boot: yes` needs: platform code, option ROMs, boot applications, secure boot, loader, kernel and image; the
+/// rest is configuration that tells machines apart, or is written after the boot (design, One quote).
+pub const BOOT_PCRS: [u32; 10] = [0, 2, 4, 7, 8, 9, 11, 12, 13, 14];
+
+#[cfg(all(test, feature = "rust-engine"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        rust_engine::RustEngine,
+        samples::{Boot, plain, thing, utf16},
+    };
+    use garant_hw::eventlog::EventType;
+
+    const HASH: Hash = Hash::Sha256;
+
+    /// A policy that states all PCRs of this boot in one image.
+    fn stating(boot: &Boot) -> String {
+        let extends: String = BOOT_PCRS.iter().map(|pcr| boot.extends(HASH, *pcr)).collect();
+        format!("[[image]]\nname = \"node\"\n[image.extends.sha256]\n{extends}")
+    }
+
+    fn judged(boot: &Boot, log: Option<&[u8]>, policy: &str) -> (Answer, String) {
+        let text = format!("roots = [\"silicon\"]\nmax_age_s = 300\n{policy}");
+        let policy = Policy::parse(text.as_bytes(), &RustEngine).unwrap();
+        boot.measured(log, |measured| {
+            let bank = judge(Evidence { engine: &RustEngine, boot: measured }, &policy, HASH);
+            let first = bank.pcrs.iter().find(|pcr| pcr.answer == bank.answer());
+            (bank.answer(), first.unwrap().reason.clone())
+        })
+    }
+
+    fn with_log(boot: &Boot, policy: &str) -> (Answer, String) {
+        judged(boot, Some(&boot.log()), policy)
+    }
+
+    #[test]
+    fn a_boot_that_extends_what_its_image_states_is_accepted_with_and_without_a_log() {
+        let boot = Boot::good();
+        assert_eq!(with_log(&boot, &stating(&boot)).0, Answer::Yes);
+        assert_eq!(judged(&boot, None, &stating(&boot)).0, Answer::Yes);
+    }
+
+    #[test]
+    fn a_policy_that_states_nothing_makes_every_pcr_unknown() {
+        assert_eq!(with_log(&Boot::good(), "").0, Answer::Unknown);
+        assert_eq!(judged(&Boot::good(), None, "").0, Answer::Unknown);
+    }
+
+    #[test]
+    fn one_pcr_that_the_policy_does_not_state_makes_the_bank_unknown() {
+        let boot = Boot::good();
+        for pcr in BOOT_PCRS {
+            let policy = stating(&boot).replace(&boot.extends(HASH, pcr), "");
+            assert_eq!(with_log(&boot, &policy).0, Answer::Unknown, "PCR {pcr}");
+        }
+    }
+
+    #[test]
+    fn a_word_more_on_the_command_line_is_named_as_the_event_of_pcr_12() {
+        let options = plain(12, EventType::IPL, &utf16("ro init=/bin/sh\0"));
+        let boot = Boot::good().and(options);
+        let (answer, reason) = with_log(&boot, &stating(&Boot::good()));
+        assert_eq!(answer, Answer::No);
+        assert_eq!(reason, "PCR 12, event 22: kernel command line \"ro init=/bin/sh\" is not in the policy");
+    }
+
+    #[test]
+    fn a_text_that_its_digest_does_not_cover_is_not_shown_as_one() {
+        let mut options = plain(12, EventType::IPL, &utf16("harmless\0"));
+        options.measured = utf16("init=/bin/sh\0");
+        let (_, reason) = with_log(&Boot::good().and(options), &stating(&Boot::good()));
+        assert!(!reason.contains("harmless"), "{reason}");
+        assert!(reason.starts_with("PCR 12, event 22: EV_IPL, sha256:"), "{reason}");
+    }
+
+    #[test]
+    fn another_image_is_named_by_its_first_event() {
+        let other = Boot::good().changed(|events| {
+            events
+                .iter_mut()
+                .filter(|event| event.measured == b"uki")
+                .for_each(|event| event.measured = b"evil".to_vec());
+        });
+        let (answer, reason) = with_log(&other, &stating(&Boot::good()));
+        assert_eq!(answer, Answer::No);
+        assert!(reason.starts_with("PCR 4, event 18: boot application sha256:"), "{reason}");
+    }
+
+    #[test]
+    fn a_changed_section_is_named_by_the_name_that_was_measured_before_it() {
+        let other = Boot::good().changed(|events| {
+            events.iter_mut().filter(|event| event.measured == b"ro").for_each(|event| event.measured = b"rw".to_vec());
+        });
+        let (_, reason) = with_log(&other, &stating(&Boot::good()));
+        assert!(reason.starts_with("PCR 11, event 20: the content of section .cmdline (sha256:"), "{reason}");
+    }
+
+    #[test]
+    fn a_boot_that_stops_short_of_what_is_stated_is_refused() {
+        let shorter = Boot::good().changed(|events| events.retain(|event| event.pcr != 9));
+        let (answer, reason) = with_log(&shorter, &stating(&Boot::good()));
+        assert_eq!(answer, Answer::No);
+        assert!(reason.contains("PCR 9: it ends after 0 of 1 events"), "{reason}");
+    }
+
+    #[test]
+    fn an_image_is_accepted_whole_or_not_at_all() {
+        let good = Boot::good();
+        let other = good.clone().changed(|events| {
+            events.iter_mut().filter(|event| [4, 11].contains(&event.pcr)).for_each(|event| event.measured.push(b'2'));
+        });
+        let rollout = format!("{}{}", stating(&good), stating(&other));
+        assert_eq!(with_log(&good, &rollout).0, Answer::Yes);
+        assert_eq!(with_log(&other, &rollout).0, Answer::Yes);
+        let mixed = good.changed(|events| {
+            events.iter_mut().filter(|event| event.pcr == 11).for_each(|event| event.measured.push(b'2'));
+        });
+        assert_eq!(with_log(&mixed, &rollout).0, Answer::No);
+    }
+
+    #[test]
+    fn a_pin_accepts_its_value_and_refuses_any_other() {
+        let boot = Boot::good().and(thing(14, EventType::IPL, b"moks"));
+        let pin = |value: &str| {
+            let policy = stating(&boot).replace(&boot.extends(HASH, 14), "");
+            format!("{policy}[pins.sha256]\n14 = [\"{value}\"]")
+        };
+        assert_eq!(with_log(&boot, &pin(&format!("{}", boot.value(HASH, 14)))).0, Answer::Yes);
+        assert_eq!(with_log(&boot, &pin(&"00".repeat(32))).0, Answer::No);
+    }
+
+    #[test]
+    fn learned_values_start_at_the_locality_that_was_learned() {
+        let boot = Boot::good();
+        let policy = format!(
+            "{}[[learned]]\nby = \"w\"\nwhen = \"now\"\nlocality = 3\n[learned.extends.sha256]\n{}",
+            stating(&boot).replace(&boot.extends(HASH, 0), ""),
+            boot.extends(HASH, 0)
+        );
+        assert_eq!(with_log(&boot, &policy).0, Answer::No);
+        assert_eq!(with_log(&boot, &policy.replace("locality = 3", "locality = 0")).0, Answer::Yes);
+    }
+
+    #[test]
+    fn a_pcr_that_is_not_quoted_is_unknown() {
+        let mut boot = Boot::good();
+        boot.selection &= !(1 << 7);
+        let (answer, reason) = with_log(&boot, &stating(&Boot::good()));
+        assert_eq!((answer, reason.as_str()), (Answer::Unknown, "PCR 7 of sha256 is not quoted"));
+    }
+}
