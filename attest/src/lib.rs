@@ -14,6 +14,7 @@ pub mod counters;
 pub mod crl;
 pub mod ear;
 pub mod ek;
+pub mod endorsement;
 pub mod engine;
 pub mod enrolment;
 pub mod event_policy;

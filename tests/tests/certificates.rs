@@ -1,5 +1,12 @@
 //! Certificates of endorsement keys: one fault each, and what only that check refuses (facts I1, I2, I9; H1, H2, H12).
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use garant_attest::{
     certificate::{Certificate, CertificateError, Sha1},
@@ -169,144 +176,152 @@ type Fault = (&'static str, fn(&mut World), fn(&EkError) -> bool);
 
 #[test]
 fn each_fault_is_refused_by_its_own_check() {
-    let faults: &[Fault] = &[
-        (
-            "EK not yet valid",
-            |w| w.ek.not_before = date_time_ymd(2039, 1, 1),
-            |e| matches!(e, EkError::Chain(ChainError::NotYetValid { .. })),
-        ),
-        (
-            "EK expired",
-            |w| w.ek.not_after = date_time_ymd(2021, 1, 1),
-            |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
-        ),
-        (
-            "authority expired",
-            |w| w.authority.not_after = date_time_ymd(2021, 1, 1),
-            |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
-        ),
-        (
-            "root expired",
-            |w| w.root.not_after = date_time_ymd(2021, 1, 1),
-            |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
-        ),
-        (
-            "authority without CA flag",
-            |w| w.authority.is_ca = IsCa::ExplicitNoCa,
-            |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
-        ),
-        (
-            "authority without basicConstraints",
-            |w| w.authority.is_ca = IsCa::NoCa,
-            |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
-        ),
-        (
-            "root of path length 0",
-            |w| w.root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
-            |e| matches!(e, EkError::Chain(ChainError::PathLength { .. })),
-        ),
-        (
-            "authority without keyCertSign",
-            |w| w.authority.key_usages = vec![KeyUsagePurpose::CrlSign],
-            |e| matches!(e, EkError::Chain(ChainError::KeyUsage { .. })),
-        ),
-        (
-            "authority for servers",
-            |w| w.authority.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
-            |e| matches!(e, EkError::Chain(ChainError::Purpose { .. })),
-        ),
-        (
-            "authority with name constraints",
-            |w| {
-                w.authority.name_constraints = Some(NameConstraints {
-                    permitted_subtrees: vec![GeneralSubtree::DnsName("example.org".into())],
-                    excluded_subtrees: vec![],
-                })
-            },
-            |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
-        ),
-        (
-            "EK with an unknown critical extension",
-            |w| w.ek.custom_extensions.push(critical_unknown()),
-            |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
-        ),
-        (
-            "authority with an unknown critical extension",
-            |w| w.authority.custom_extensions.push(critical_unknown()),
-            |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
-        ),
-        (
-            "EK with CA flag",
-            |w| w.ek.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-            |e| matches!(e, EkError::Authority),
-        ),
-        (
-            "EK for signatures",
-            |w| w.ek.key_usages = vec![KeyUsagePurpose::DigitalSignature],
-            |e| matches!(e, EkError::KeyUsage),
-        ),
-        (
-            "ECC EK for key encipherment",
-            |w| w.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment],
-            |e| matches!(e, EkError::KeyUsage),
-        ),
-        (
-            "certificate for servers",
-            |w| w.ek.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
-            |e| matches!(e, EkError::Purpose),
-        ),
-        (
-            "certificate of an AK",
-            |w| w.ek.extended_key_usages = vec![purpose(&[2, 23, 133, 8, 3])],
-            |e| matches!(e, EkError::Purpose),
-        ),
-        ("no purpose", |w| w.ek.extended_key_usages = vec![], |e| matches!(e, EkError::Purpose)),
-        ("no names", |w| w.ek.custom_extensions = vec![], |e| matches!(e, EkError::Nameless)),
-        ("maker of another root", |w| w.makers = vec!["IFX", "STM"], |e| matches!(e, EkError::Maker { .. })),
-        ("a root that vouches for nobody", |w| w.makers = vec![], |e| matches!(e, EkError::Maker { .. })),
-        (
-            "no vendor id",
-            |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("Nuvoton", "NPCT75x", "1"))],
-            |e| matches!(e, EkError::Names(NamesError::Maker)),
-        ),
-        (
-            "maker alone",
-            |w| {
-                w.ek.custom_extensions =
-                    vec![alternative_name(&tlv(0x30, &[&tlv(0x31, &[&attribute(1, "id:4E544300")])]))]
-            },
-            |e| matches!(e, EkError::Names(NamesError::Incomplete)),
-        ),
-        (
-            "two makers",
-            |w| w.ek.custom_extensions = vec![two_makers()],
-            |e| matches!(e, EkError::Names(NamesError::Twice)),
-        ),
-        (
-            "a control character in the model",
-            |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("id:4E544300", "N\nok", "1"))],
-            |e| matches!(e, EkError::Names(NamesError::Text)),
-        ),
-        (
-            "an extension twice",
-            |w| {
-                let again = w.ek.custom_extensions[0].clone();
-                w.ek.custom_extensions.push(again);
-            },
-            |e| matches!(e, EkError::Certificate(CertificateError::Malformed { .. })),
-        ),
-        (
-            "an Ed25519 key",
-            |w| w.keys[2] = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
-            |e| matches!(e, EkError::Key),
-        ),
-    ];
-    for (name, make, is_expected) in faults {
+    for (name, make, is_expected) in FAULTS {
         let mut world = World::new();
         make(&mut world);
         let error = world.validate().expect_err(name);
         assert!(is_expected(&error), "{name}: {error:?}");
         assert!(!error.to_string().is_empty());
+    }
+}
+
+const FAULTS: &[Fault] = &[
+    (
+        "EK not yet valid",
+        |w| w.ek.not_before = date_time_ymd(2039, 1, 1),
+        |e| matches!(e, EkError::Chain(ChainError::NotYetValid { .. })),
+    ),
+    (
+        "EK expired",
+        |w| w.ek.not_after = date_time_ymd(2021, 1, 1),
+        |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
+    ),
+    (
+        "authority expired",
+        |w| w.authority.not_after = date_time_ymd(2021, 1, 1),
+        |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
+    ),
+    (
+        "root expired",
+        |w| w.root.not_after = date_time_ymd(2021, 1, 1),
+        |e| matches!(e, EkError::Chain(ChainError::Expired { .. })),
+    ),
+    (
+        "authority without CA flag",
+        |w| w.authority.is_ca = IsCa::ExplicitNoCa,
+        |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
+    ),
+    (
+        "authority without basicConstraints",
+        |w| w.authority.is_ca = IsCa::NoCa,
+        |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
+    ),
+    (
+        "root of path length 0",
+        |w| w.root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+        |e| matches!(e, EkError::Chain(ChainError::PathLength { .. })),
+    ),
+    (
+        "authority without keyCertSign",
+        |w| w.authority.key_usages = vec![KeyUsagePurpose::CrlSign],
+        |e| matches!(e, EkError::Chain(ChainError::KeyUsage { .. })),
+    ),
+    (
+        "authority for servers",
+        |w| w.authority.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+        |e| matches!(e, EkError::Chain(ChainError::Purpose { .. })),
+    ),
+    (
+        "authority with name constraints",
+        |w| {
+            w.authority.name_constraints = Some(NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName("example.org".into())],
+                excluded_subtrees: vec![],
+            })
+        },
+        |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
+    ),
+    (
+        "EK with an unknown critical extension",
+        |w| w.ek.custom_extensions.push(critical_unknown()),
+        |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
+    ),
+    (
+        "authority with an unknown critical extension",
+        |w| w.authority.custom_extensions.push(critical_unknown()),
+        |e| matches!(e, EkError::Chain(ChainError::Extension { .. })),
+    ),
+    (
+        "EK with CA flag",
+        |w| w.ek.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+        |e| matches!(e, EkError::Authority),
+    ),
+    (
+        "EK for signatures",
+        |w| w.ek.key_usages = vec![KeyUsagePurpose::DigitalSignature],
+        |e| matches!(e, EkError::KeyUsage),
+    ),
+    (
+        "ECC EK for key encipherment",
+        |w| w.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment],
+        |e| matches!(e, EkError::KeyUsage),
+    ),
+    (
+        "certificate for servers",
+        |w| w.ek.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+        |e| matches!(e, EkError::Purpose),
+    ),
+    (
+        "certificate of an AK",
+        |w| w.ek.extended_key_usages = vec![purpose(&[2, 23, 133, 8, 3])],
+        |e| matches!(e, EkError::Purpose),
+    ),
+    ("no purpose", |w| w.ek.extended_key_usages = vec![], |e| matches!(e, EkError::Purpose)),
+    ("no names", |w| w.ek.custom_extensions = vec![], |e| matches!(e, EkError::Nameless)),
+    ("maker of another root", |w| w.makers = vec!["IFX", "STM"], |e| matches!(e, EkError::Maker { .. })),
+    ("a root that vouches for nobody", |w| w.makers = vec![], |e| matches!(e, EkError::Maker { .. })),
+    (
+        "no vendor id",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("Nuvoton", "NPCT75x", "1"))],
+        |e| matches!(e, EkError::Names(NamesError::Maker)),
+    ),
+    (
+        "maker alone",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tlv(0x30, &[&tlv(0x31, &[&attribute(1, "id:4E544300")])]))],
+        |e| matches!(e, EkError::Names(NamesError::Incomplete)),
+    ),
+    ("two makers", |w| w.ek.custom_extensions = vec![two_makers()], |e| matches!(e, EkError::Names(NamesError::Twice))),
+    (
+        "a control character in the model",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("id:4E544300", "N\nok", "1"))],
+        |e| matches!(e, EkError::Names(NamesError::Text)),
+    ),
+    (
+        "an extension twice",
+        |w| {
+            let again = w.ek.custom_extensions[0].clone();
+            w.ek.custom_extensions.push(again);
+        },
+        |e| matches!(e, EkError::Certificate(CertificateError::Malformed { .. })),
+    ),
+    (
+        "an Ed25519 key",
+        |w| w.keys[2] = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
+        |e| matches!(e, EkError::Key),
+    ),
+];
+
+#[test]
+fn a_key_or_an_authority_with_the_roca_fingerprint_is_refused() {
+    let weak = || KeyPair::from_pem(include_str!("roca_key.pem")).unwrap();
+    let mut world = World::new();
+    world.keys[2] = weak();
+    world.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+    assert_eq!(world.validate(), Err(EkError::Roca));
+    for which in 0..2 {
+        let mut world = World::new();
+        world.keys[which] = weak();
+        assert!(matches!(world.validate(), Err(EkError::Chain(ChainError::Roca { .. }))));
     }
 }
 
@@ -444,7 +459,8 @@ fn framing_in_nv_is_removed_and_what_follows_is_ignored() {
         [&der[..], authority.der(), &[0xff; 64]].concat(),
     ];
     for bytes in framed {
-        let found = ek::validate(&FastEngine, &bytes, &[authority.clone()], &world.roots(), rules(NOW)).unwrap();
+        let found =
+            ek::validate(&FastEngine, &bytes, std::slice::from_ref(&authority), &world.roots(), rules(NOW)).unwrap();
         assert_eq!(found.certificate(), der);
     }
     let both = [&header[..], &der, authority.der(), &[0xff; 64]].concat();
