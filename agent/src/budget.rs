@@ -60,3 +60,32 @@ pub const SESSION_KEY_RENEWAL: Duration = Duration::from_secs(540);
 
 /// The shortest pause after a push that failed; it doubles up to the verifier's interval.
 pub const PUSH_PAUSE_SHORTEST: Duration = Duration::from_secs(1);
+/// The shortest and the longest pause before a server that ended is started again.
+pub const RESTART_PAUSE_SHORTEST: Duration = Duration::from_millis(100);
+/// See [`RESTART_PAUSE_SHORTEST`].
+pub const RESTART_PAUSE_LONGEST: Duration = Duration::from_secs(30);
+
+/// A server that ran so long has settled: its end is an accident, not a habit.
+pub const SERVER_SETTLED: Duration = Duration::from_secs(60);
+
+/// How long a server may take to end.
+pub const SERVER_STOP: Duration = Duration::from_secs(5);
+
+/// B vouches for one session key in this time, the longest pause between two servers; F lives up to 600 s.
+pub const VOUCH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Vouches that may be saved up: a server that dies at each start needs ten before its pauses are long.
+pub const VOUCHES_SAVED: u32 = 16;
+
+/// User and group of the locked-in server: in systemd's range for dynamic users (61184 to 65519, systemd's UIDS-GIDS), where
+/// no distribution puts anybody.
+pub const SERVER_USER: u32 = 64_846;
+
+/// Bytes of the node image's list of modules, a path a line.
+pub const MODULE_LIST_BYTES: u64 = 64 * 1024;
+
+/// How long PID 1 waits for a driver to show its device: QEMU's firmware TPM takes 0.3 s, discrete chips up to 2 s.
+pub const DEVICE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long PID 1 lets the console be read before it boots again.
+pub const REBOOT_PAUSE: Duration = Duration::from_secs(10);

@@ -3,8 +3,16 @@
 pub mod batch;
 pub mod budget;
 pub mod config;
+pub mod entry_zero;
 pub mod evidence;
 pub mod inherited;
+pub mod keeper;
+pub mod lockdown;
+pub mod logging;
+pub mod mor;
+pub mod network;
+pub mod notify;
+pub mod pid1;
 pub mod push;
 pub mod quoting;
 pub mod routes;

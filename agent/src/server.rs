@@ -7,6 +7,7 @@ use crate::{
     config::{ConfigError, Configuration},
     evidence::Fixed,
     inherited::{Inherited, KeeperLink, LinkError},
+    lockdown::{self, LockdownError, Needs},
     push,
     quoting::Quoting,
     routes::{Channel, Node},
@@ -52,6 +53,8 @@ pub enum ServerError {
     Session(SessionError),
     /// The keeper is gone.
     Keeper(LinkError),
+    /// Not locked in.
+    Lockdown(LockdownError),
     /// The TPM did not do what a start needs.
     Tpm(ChipError),
     /// The TPM went away.
@@ -73,6 +76,7 @@ impl fmt::Display for ServerError {
             ServerError::Configuration(_) => f.write_str("the configuration cannot be used"),
             ServerError::Session(_) => f.write_str("no session key"),
             ServerError::Keeper(_) => f.write_str("the keeper is gone"),
+            ServerError::Lockdown(_) => f.write_str("the server cannot lock itself in"),
             ServerError::Tpm(_) => f.write_str("the TPM cannot be taken over"),
             ServerError::TpmGone(_) => f.write_str("the TPM is gone"),
             ServerError::Encoding(_) => f.write_str("evidence of ours cannot be encoded"),
@@ -87,6 +91,7 @@ impl std::error::Error for ServerError {
             ServerError::Configuration(source) => Some(source),
             ServerError::Session(source) => Some(source),
             ServerError::Keeper(source) => Some(source),
+            ServerError::Lockdown(source) => Some(source),
             ServerError::Tpm(source) => Some(source),
             ServerError::TpmGone(source) => {
                 source.as_ref().map(|source| -> &(dyn std::error::Error + 'static) { source })
@@ -103,6 +108,8 @@ pub fn run(inherited: Inherited) -> Result<(), ServerError> {
     let sources = Sources::open(&configuration);
     let listeners = Listeners::bind(&configuration)?;
     allow_connections();
+    let landlocked = lockdown::lock(&Needs::of(&configuration)).map_err(ServerError::Lockdown)?;
+    log::info!("server locked in landlock={landlocked:?}");
     let Inherited { entry_zero, ledger_pcr, tpm, keeper, .. } = inherited;
     let start = Start { configuration, sources, entry_zero, ledger_pcr, tpm, keeper: keeper.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

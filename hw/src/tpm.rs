@@ -3,6 +3,7 @@
 //! The codec (tpm2-rs) is used in this folder only; no type of it is in the interface. Left out: sessions that encrypt or
 //! authenticate the bus (who holds a probe at the chip is in the residual list), and all commands that write NV.
 
+mod ek_policy;
 mod error;
 mod keys;
 mod nv;

@@ -1,8 +1,10 @@
 //! Primary keys of the endorsement hierarchy, and TPM2_ActivateCredential with an EK.
 
 use super::{
-    Command, Tpm, TpmError, Transport, endorsement, password, session,
-    templates::{EkPolicy, PublicArea, policy_a, policy_c},
+    Command, Tpm, TpmError, Transport,
+    ek_policy::{EkPolicy, policy_a, policy_c},
+    endorsement, password, session,
+    templates::PublicArea,
 };
 use tpm2_rs::{
     TpmMarshal, TpmUnmarshal, TpmWriter,
