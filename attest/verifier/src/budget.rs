@@ -1,0 +1,35 @@
+//! Every limit on what comes from outside, with its unit and source.
+
+use std::time::Duration;
+
+/// Life of a challenge, from its sending to its spending (design, Wire). The slowest TPM signs in 540 ms, and a full
+/// queue of strangers stands before it.
+pub const CHALLENGE_LIFE: Duration = Duration::from_secs(30);
+
+/// How long a node may take for its identity, which it has at hand.
+pub const IDENTITY_TIME: Duration = Duration::from_secs(10);
+
+/// How long a node may take to activate credentials: strangers wait for one activation in 10 s together, then up to
+/// four decryptions of 541 ms each.
+pub const CREDENTIAL_TIME: Duration = Duration::from_secs(30);
+
+/// Addresses that are tried of one name.
+pub const ADDRESSES: usize = 4;
+
+/// Moments that are remembered of one node: a node renews its session key every 600 s, so more than a few are stale.
+pub const SIGHTINGS: usize = 4;
+
+/// Bytes of one node's remembered moments: each is below 256.
+pub const SIGHTINGS_BYTES: usize = 2048;
+
+/// Bytes of a verifier's configuration: 10,000 assets of 200 bytes each.
+pub const CONFIGURATION_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of a file with a key or certificates.
+pub const KEY_FILE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a relying party's request: it has a path and no body.
+pub const REQUEST_BYTES: usize = 1024;
+
+/// How long a store that another process holds is waited for.
+pub const STORE_WAIT: Duration = Duration::from_secs(10);
