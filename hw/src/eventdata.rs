@@ -23,10 +23,13 @@ use core::fmt;
 pub enum Rule {
     /// All of it: the rule of the specification (PFP 1.06, §10.4.1) for most types.
     Whole,
-    /// EV_EFI_VARIABLE_BOOT of most firmware: the variable's content alone (219 of 284 measured events).
+    /// EV_EFI_VARIABLE_BOOT of most firmware: the variable's content alone (measured: 219 of 284 events).
     VariableContent,
-    /// EV_IPL of GRUB (grub-core/lib/cmdline.c, commands/tpm.c): the text after the first ": ", without its NUL. The
-    /// prefix is not measured, so one command can be passed off as another.
+    /// EV_EFI_VARIABLE_AUTHORITY of some versions of shim: all but a last byte that they log beyond the variable
+    /// (measured: 5 of 43 events).
+    VariableOfShim,
+    /// EV_IPL of GRUB: the text after the prefix and a space, up to its NUL ("grub_cmd: …", commands/tpm.c) or with it
+    /// ("grub_cmd …", Red Hat's of 2018). The prefix is not measured, so one command can be passed off as another.
     GrubText,
 }
 
@@ -34,7 +37,7 @@ pub enum Rule {
 /// they are measured themselves, never what the log says of them.
 pub fn coverable<'a>(event: &Event<'a>) -> impl Iterator<Item = (Rule, &'a [u8])> + use<'a> {
     let data = event.untrusted_data;
-    let whole = (Rule::Whole, data);
+    let whole = Some((Rule::Whole, data));
     let parts = match event.event_type {
         EventType::NO_ACTION
         | EventType::EFI_BOOT_SERVICES_APPLICATION
@@ -43,37 +46,43 @@ pub fn coverable<'a>(event: &Event<'a>) -> impl Iterator<Item = (Rule, &'a [u8])
         | EventType::EFI_PLATFORM_FIRMWARE_BLOB
         | EventType::EFI_PLATFORM_FIRMWARE_BLOB2
         | EventType::EFI_HANDOFF_TABLES
-        | EventType::EFI_HANDOFF_TABLES2 => [None, None],
+        | EventType::EFI_HANDOFF_TABLES2 => [None, None, None],
         EventType::EFI_VARIABLE_BOOT => {
             let variable = Variable::parse(data).ok();
-            [variable.map(|variable| (Rule::VariableContent, variable.content())), Some(whole)]
+            [variable.map(|variable| (Rule::VariableContent, variable.content())), whole, None]
         }
-        EventType::IPL => [grub_text(data).map(|text| (Rule::GrubText, text)), Some(whole)],
-        _ => [Some(whole), None],
+        EventType::EFI_VARIABLE_AUTHORITY => {
+            [whole, data.split_last().map(|(_, logged)| (Rule::VariableOfShim, logged)), None]
+        }
+        EventType::IPL => {
+            let text = after_prefix(data);
+            let until_nul = text.and_then(|text| text.strip_suffix(&[0]));
+            [until_nul.map(|text| (Rule::GrubText, text)), whole, text.map(|text| (Rule::GrubText, text))]
+        }
+        _ => [whole, None, None],
     };
     parts.into_iter().flatten().filter(|(_, part)| !part.is_empty())
 }
 
 /// A typed view of an event's data, or of the part that is covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum EventData<'a> {
-    /// EV_SEPARATOR: 0 ends what the firmware measured into this PCR, another value tells of an error.
+    /// EV_SEPARATOR: 0 ends what the firmware measured into a PCR of 0–7, another value there tells of an error.
     Separator(u32),
     /// UEFI_VARIABLE_DATA, whole.
     Variable(Variable<'a>),
     /// The content of a boot variable whose name is not covered.
     VariableContent(&'a [u8]),
-    /// What GRUB measured of one command, command line or module.
+    /// What GRUB measured of one command, command line or module, without NUL.
     GrubText(&'a [u8]),
     /// TCG_PCClientTaggedEvent.
     Tagged(Tagged<'a>),
     /// UEFI_IMAGE_LOAD_EVENT: never covered.
-    ImageLoad(ImageLoad<'a>),
+    UntrustedImage(UntrustedImage<'a>),
     /// UEFI_PLATFORM_FIRMWARE_BLOB2's description: never covered.
-    BlobDescription(&'a [u8]),
-    /// EV_NO_ACTION that says from which locality the TPM was started.
-    StartupLocality(u8),
+    UntrustedBlob(&'a [u8]),
+    /// EV_NO_ACTION that says from which locality the TPM was started: never covered.
+    UntrustedStartup(u8),
     /// Anything else; often text.
     Other(&'a [u8]),
 }
@@ -83,45 +92,16 @@ impl<'a> EventData<'a> {
     pub fn read(event_type: EventType, rule: Rule, bytes: &'a [u8]) -> EventData<'a> {
         let typed = match (rule, event_type) {
             (Rule::VariableContent, _) => Some(EventData::VariableContent(bytes)),
-            (Rule::GrubText, _) => Some(EventData::GrubText(bytes)),
-            (Rule::Whole, EventType::NO_ACTION) => startup_locality(bytes).map(EventData::StartupLocality),
-            (Rule::Whole, EventType::SEPARATOR) => separator(bytes).map(EventData::Separator),
-            (Rule::Whole, EventType::EVENT_TAG) => Tagged::parse(bytes).ok().map(EventData::Tagged),
-            (Rule::Whole, event_type) if event_type.is_variable() => {
-                Variable::parse(bytes).ok().map(EventData::Variable)
-            }
-            (Rule::Whole, event_type) if event_type.is_image() => {
-                ImageLoad::parse(bytes).ok().map(EventData::ImageLoad)
-            }
-            (Rule::Whole, EventType::EFI_PLATFORM_FIRMWARE_BLOB2) => {
-                blob_description(bytes).map(EventData::BlobDescription)
-            }
-            (Rule::Whole, _) => None,
+            (Rule::GrubText, _) => Some(EventData::GrubText(bytes.strip_suffix(&[0]).unwrap_or(bytes))),
+            (_, EventType::NO_ACTION) => startup_locality(bytes).map(EventData::UntrustedStartup),
+            (_, EventType::SEPARATOR) => separator(bytes).map(EventData::Separator),
+            (_, EventType::EVENT_TAG) => Tagged::parse(bytes).ok().map(EventData::Tagged),
+            (_, EventType::EFI_PLATFORM_FIRMWARE_BLOB2) => blob_description(bytes).map(EventData::UntrustedBlob),
+            (_, kind) if kind.is_variable() => Variable::parse(bytes).ok().map(EventData::Variable),
+            (_, kind) if kind.is_image() => UntrustedImage::parse(bytes).map(EventData::UntrustedImage),
+            _ => None,
         };
         typed.unwrap_or(EventData::Other(bytes))
-    }
-}
-
-impl EventType {
-    /// Whether the data is a UEFI_VARIABLE_DATA.
-    pub fn is_variable(self) -> bool {
-        matches!(
-            self,
-            EventType::EFI_VARIABLE_DRIVER_CONFIG
-                | EventType::EFI_VARIABLE_BOOT
-                | EventType::EFI_VARIABLE_BOOT2
-                | EventType::EFI_VARIABLE_AUTHORITY
-        )
-    }
-
-    /// Whether the data is a UEFI_IMAGE_LOAD_EVENT.
-    pub fn is_image(self) -> bool {
-        matches!(
-            self,
-            EventType::EFI_BOOT_SERVICES_APPLICATION
-                | EventType::EFI_BOOT_SERVICES_DRIVER
-                | EventType::EFI_RUNTIME_SERVICES_DRIVER
-        )
     }
 }
 
@@ -157,11 +137,10 @@ pub fn startup_locality(data: &[u8]) -> Option<u8> {
     }
 }
 
-/// What GRUB hashed of "prefix: text\0".
-fn grub_text(data: &[u8]) -> Option<&[u8]> {
-    let data = data.strip_suffix(b"\0")?;
-    let colon = data.windows(2).position(|pair| pair == b": ")?;
-    data.get(colon.checked_add(2)?..)
+/// GRUB's text, with its NUL where it has one.
+fn after_prefix(data: &[u8]) -> Option<&[u8]> {
+    let space = data.iter().position(|byte| *byte == b' ')?;
+    data.get(space.checked_add(1)?..)
 }
 
 fn separator(data: &[u8]) -> Option<u32> {
@@ -188,25 +167,20 @@ impl<'a> Tagged<'a> {
 
 /// UEFI_IMAGE_LOAD_EVENT (PFP 1.06, §10.2.3). The event's digest is the image's; where it came from nobody measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageLoad<'a> {
+pub struct UntrustedImage<'a> {
     device_path: &'a [u8],
 }
 
-impl<'a> ImageLoad<'a> {
-    /// Reads all of the bytes.
-    pub fn parse(bytes: &'a [u8]) -> Result<ImageLoad<'a>, DataError> {
-        let mut reader = Reader { bytes };
-        let device_path = (|| {
-            reader.take(24)?; // location in memory, length, link-time address
-            let size = reader.size64()?;
-            reader.take(size)
-        })();
-        device_path.and_then(|device_path| reader.finish(ImageLoad { device_path })).ok_or(DataError::Length)
+impl<'a> UntrustedImage<'a> {
+    /// Some versions of shim log another length than that of the device path, so its own end counts.
+    fn parse(bytes: &'a [u8]) -> Option<UntrustedImage<'a>> {
+        let device_path = bytes.get(IMAGE_HEADER_BYTES..)?;
+        Some(UntrustedImage { device_path })
     }
 
     /// The file names in the device path, one after another (UEFI 2.10, §10.3.4.4); empty for images from flash or
     /// option ROMs.
-    pub fn untrusted_file_names(&self) -> impl Iterator<Item = Utf16<'a>> + use<'a> {
+    pub fn file_names(&self) -> impl Iterator<Item = Utf16<'a>> + use<'a> {
         DevicePath { reader: Reader { bytes: self.device_path } }
             .filter(|node| node.kind == FILE_PATH)
             .filter_map(|node| Utf16::until_nul(node.data))
@@ -241,6 +215,8 @@ fn blob_description(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
+/// Location in memory, length, link-time address and length of the device path.
+const IMAGE_HEADER_BYTES: usize = 32;
 /// Type, subtype and length of a node (UEFI 2.10, §10.3.1).
 const DEVICE_PATH_HEADER_BYTES: usize = 4;
 /// UEFI 2.10, §10.3.4.4.

@@ -4,6 +4,7 @@
 //! found by algorithm id, whatever their order; banks that are not known here are skipped by their size in the
 //! header. Event types and data are what the log says: only digests are measured.
 
+pub use crate::event_type::EventType;
 use crate::{budget, hash::Hash, reader::Reader};
 use core::fmt;
 
@@ -52,6 +53,20 @@ pub struct BankSize {
     pub algorithm_id: u16,
     /// Bytes of one digest.
     pub size_bytes: u16,
+}
+
+/// The name of the bank's algorithm, also of those that are not replayed here (TCG Algorithm Registry 1.34, table 3).
+impl fmt::Display for BankSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (Hash::from_algorithm_id(self.algorithm_id), self.algorithm_id) {
+            (Some(hash), _) => f.write_str(hash.name()),
+            (None, 0x12) => f.write_str("sm3_256"),
+            (None, 0x27) => f.write_str("sha3_256"),
+            (None, 0x28) => f.write_str("sha3_384"),
+            (None, 0x29) => f.write_str("sha3_512"),
+            (None, id) => write!(f, "{id:#06x}"),
+        }
+    }
 }
 
 /// One event. Only its digests were measured; `event_type` and `data` are what the log says of them.
@@ -160,7 +175,7 @@ impl<'a> EventLog<'a> {
         let spec = (!first.is_measured()).then(|| first.untrusted_data.strip_prefix(SPEC_ID_03)).flatten();
         let (format, banks) = match spec {
             Some(_) if first.pcr != 0 => return Err(LogError::NotATpmLog),
-            Some(spec) => spec_id(spec).ok_or(LogError::Header)?,
+            Some(spec) => spec_id(spec, &mut reader).ok_or(LogError::Header)?,
             None if !first.is_measured() && !first.untrusted_data.starts_with(SPEC_ID) => return Err(LogError::Header),
             None => (Format::LegacySha1, sha1_only()),
         };
@@ -275,8 +290,9 @@ fn legacy_event<'a>(reader: &mut Reader<'a>, number: u32) -> Option<Event<'a>> {
     Some(Event { number, pcr, event_type, untrusted_data, digests: [Some(digest), None, None, None] })
 }
 
-/// TCG_EfiSpecIdEvent after its signature (§10.4.5.1).
-fn spec_id(bytes: &[u8]) -> Option<(Format, heapless::Vec<BankSize, { budget::LOG_BANKS }>)> {
+/// TCG_EfiSpecIdEvent after its signature (§10.4.5.1). Firmware is known to leave the vendor's information out of the
+/// event's size; then it stands in the `rest` of the log and is skipped there.
+fn spec_id(bytes: &[u8], rest: &mut Reader<'_>) -> Option<(Format, heapless::Vec<BankSize, { budget::LOG_BANKS }>)> {
     let mut reader = Reader { bytes };
     reader.u32()?; // platformClass
     let [minor, major, errata, uintn] = reader.array()?;
@@ -291,7 +307,8 @@ fn spec_id(bytes: &[u8]) -> Option<(Format, heapless::Vec<BankSize, { budget::LO
         }
         banks.push(BankSize { algorithm_id, size_bytes }).ok()?;
     }
-    // Vendor information follows; firmware is known to count it beyond the event's own size, and nothing uses it.
+    let [vendor_bytes] = reader.array().unwrap_or([0]);
+    rest.take(usize::from(vendor_bytes).saturating_sub(reader.bytes.len()))?;
     (!banks.is_empty()).then_some((Format::CryptoAgile { major, minor, errata, uintn }, banks))
 }
 
@@ -309,76 +326,6 @@ fn ends(bytes: &[u8], least_bytes: usize) -> bool {
     let header = bytes.get(..least_bytes).unwrap_or(bytes);
     let is_filled_with = |fill: u8| header.iter().all(|byte| *byte == fill);
     bytes.starts_with(&[0xff; 4]) || is_filled_with(0) || is_filled_with(0xff)
-}
-
-/// An event type as the log says it (§10.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventType(pub u32);
-
-macro_rules! event_types {
-    ($($name:ident = $code:literal, $text:literal;)+) => {
-        #[allow(missing_docs, reason = "the names are the specification's")]
-        impl EventType {
-            $(pub const $name: EventType = EventType($code);)+
-
-            /// The specification's name; `None` for a type that it does not know.
-            pub fn name(self) -> Option<&'static str> {
-                match self {
-                    $(EventType::$name => Some($text),)+
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-event_types! {
-    PREBOOT_CERT = 0x0, "EV_PREBOOT_CERT";
-    POST_CODE = 0x1, "EV_POST_CODE";
-    UNUSED = 0x2, "EV_UNUSED";
-    NO_ACTION = 0x3, "EV_NO_ACTION";
-    SEPARATOR = 0x4, "EV_SEPARATOR";
-    ACTION = 0x5, "EV_ACTION";
-    EVENT_TAG = 0x6, "EV_EVENT_TAG";
-    S_CRTM_CONTENTS = 0x7, "EV_S_CRTM_CONTENTS";
-    S_CRTM_VERSION = 0x8, "EV_S_CRTM_VERSION";
-    CPU_MICROCODE = 0x9, "EV_CPU_MICROCODE";
-    PLATFORM_CONFIG_FLAGS = 0xa, "EV_PLATFORM_CONFIG_FLAGS";
-    TABLE_OF_DEVICES = 0xb, "EV_TABLE_OF_DEVICES";
-    COMPACT_HASH = 0xc, "EV_COMPACT_HASH";
-    IPL = 0xd, "EV_IPL";
-    IPL_PARTITION_DATA = 0xe, "EV_IPL_PARTITION_DATA";
-    NONHOST_CODE = 0xf, "EV_NONHOST_CODE";
-    NONHOST_CONFIG = 0x10, "EV_NONHOST_CONFIG";
-    NONHOST_INFO = 0x11, "EV_NONHOST_INFO";
-    OMIT_BOOT_DEVICE_EVENTS = 0x12, "EV_OMIT_BOOT_DEVICE_EVENTS";
-    POST_CODE2 = 0x13, "EV_POST_CODE2";
-    EFI_VARIABLE_DRIVER_CONFIG = 0x8000_0001, "EV_EFI_VARIABLE_DRIVER_CONFIG";
-    EFI_VARIABLE_BOOT = 0x8000_0002, "EV_EFI_VARIABLE_BOOT";
-    EFI_BOOT_SERVICES_APPLICATION = 0x8000_0003, "EV_EFI_BOOT_SERVICES_APPLICATION";
-    EFI_BOOT_SERVICES_DRIVER = 0x8000_0004, "EV_EFI_BOOT_SERVICES_DRIVER";
-    EFI_RUNTIME_SERVICES_DRIVER = 0x8000_0005, "EV_EFI_RUNTIME_SERVICES_DRIVER";
-    EFI_GPT_EVENT = 0x8000_0006, "EV_EFI_GPT_EVENT";
-    EFI_ACTION = 0x8000_0007, "EV_EFI_ACTION";
-    EFI_PLATFORM_FIRMWARE_BLOB = 0x8000_0008, "EV_EFI_PLATFORM_FIRMWARE_BLOB";
-    EFI_HANDOFF_TABLES = 0x8000_0009, "EV_EFI_HANDOFF_TABLES";
-    EFI_PLATFORM_FIRMWARE_BLOB2 = 0x8000_000a, "EV_EFI_PLATFORM_FIRMWARE_BLOB2";
-    EFI_HANDOFF_TABLES2 = 0x8000_000b, "EV_EFI_HANDOFF_TABLES2";
-    EFI_VARIABLE_BOOT2 = 0x8000_000c, "EV_EFI_VARIABLE_BOOT2";
-    EFI_GPT_EVENT2 = 0x8000_000d, "EV_EFI_GPT_EVENT2";
-    EFI_HCRTM_EVENT = 0x8000_0010, "EV_EFI_HCRTM_EVENT";
-    EFI_VARIABLE_AUTHORITY = 0x8000_00e0, "EV_EFI_VARIABLE_AUTHORITY";
-    EFI_SPDM_FIRMWARE_BLOB = 0x8000_00e1, "EV_EFI_SPDM_FIRMWARE_BLOB";
-    EFI_SPDM_FIRMWARE_CONFIG = 0x8000_00e2, "EV_EFI_SPDM_FIRMWARE_CONFIG";
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{:#010x}", self.0),
-        }
-    }
 }
 
 /// Signature of a TCG_EfiSpecIdEvent (§10.4.5.1).

@@ -7,6 +7,7 @@
 extern crate std;
 
 pub mod budget;
+mod event_type;
 pub mod eventdata;
 pub mod eventlog;
 pub mod hash;

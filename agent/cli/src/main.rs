@@ -3,6 +3,7 @@
 //! Every subcommand answers with an exit code (0 yes, 1 no, 2 unknown, 3 error), prints one JSON object instead of text
 //! with `--json`, and says on stderr what is wrong, where, and what to do next.
 
+mod event_words;
 mod failure;
 mod input;
 mod log;
