@@ -45,7 +45,9 @@ pub enum Standing<'a> {
     Enrolled {
         /// Class of the root above the EK certificate.
         root: RootClass,
-        /// Who vouches for a virtual TPM, or for the record where another verifier wrote it; `None`: the own verifier.
+        /// Every certificate above the EK, with what it rests on.
+        chain: &'a [Link],
+        /// Who wrote the record, where that is another than the own verifier.
         witness: Option<&'a str>,
         /// Node ids of the chip: SHA-256 of each certified EK.
         node_ids: &'a [[u8; 32]],
@@ -106,7 +108,7 @@ struct Findings {
 }
 
 fn boot(engine: &dyn Engine, facts: Facts<'_>, policy: &Policy, judged: &Judged<'_>) -> PartVerdict {
-    let Standing::Enrolled { root, witness, node_ids, ak_name } = facts.standing else {
+    let Standing::Enrolled { root, chain, witness, node_ids, ak_name } = facts.standing else {
         return PartVerdict::unknown("no enrolment record: a key in software would pass every other check");
     };
     let mut found = Findings::default();
@@ -131,7 +133,7 @@ fn boot(engine: &dyn Engine, facts: Facts<'_>, policy: &Policy, judged: &Judged<
         (true, true) => Answer::Yes,
     };
     let reasons = found.against.into_iter().chain(found.missing).collect();
-    PartVerdict { answer, reasons, links: links(root, witness, judged) }
+    PartVerdict { answer, reasons, links: links(chain, witness, judged) }
 }
 
 fn counters(state: CounterState, found: &mut Findings) {
@@ -236,17 +238,14 @@ fn quoted_path(entry: &ImaEntry<'_>) -> String {
     event_words::quoted(&String::from_utf8_lossy(entry.path().unwrap_or_default()))
 }
 
-/// All links: the chip, who enrolled it, and who saw the firmware's values.
-fn links(root: RootClass, witness: Option<&str>, judged: &Judged<'_>) -> Vec<Link> {
-    let link = |what: &str, basis: Basis| Link { what: what.to_owned(), basis };
+/// All links: the chip's certificates, who enrolled it, and who saw the firmware's values.
+fn links(chain: &[Link], witness: Option<&str>, judged: &Judged<'_>) -> Vec<Link> {
     let testimony = |who: &str| Basis::Testimony(who.to_owned());
-    let chip = match root {
-        RootClass::Silicon => Basis::Silicon,
-        RootClass::Virtual => testimony(witness.unwrap_or("operator of the virtual TPM")),
-        RootClass::Test => Basis::Test,
+    let enrolled = Link {
+        what: "attestation and endorsement key live in one TPM".to_owned(),
+        basis: witness.map_or(Basis::Silicon, testimony),
     };
-    let enrolled = witness.map_or(Basis::Silicon, testimony);
-    let mut links = Vec::from([link("quote and EK certificate", chip), link("AK and EK live in one TPM", enrolled)]);
+    let mut links: Vec<Link> = chain.iter().cloned().chain([enrolled]).collect();
     if let Some(learned) = judged.bank().and_then(|bank| bank.learned) {
         let what = format!("firmware values seen on {}", learned.when);
         links.push(Link { what, basis: testimony(&learned.by) });
@@ -322,8 +321,14 @@ mod tests {
 
     const CONFIGURATION_DIGEST: [u8; 32] = [0xcc; 32];
     const NODE_ID: [u8; 32] = [0xee; 32];
-    const ENROLLED: Standing<'_> =
-        Standing::Enrolled { root: RootClass::Silicon, witness: None, node_ids: &[NODE_ID], ak_name: b"ak" };
+    const ENROLLED: Standing<'_> = enrolled(RootClass::Silicon, SILICON, None);
+
+    const SILICON: &[Link] = &[Link { what: String::new(), basis: Basis::Silicon }];
+    const TEST: &[Link] = &[Link { what: String::new(), basis: Basis::Test }];
+
+    const fn enrolled(root: RootClass, chain: &'static [Link], witness: Option<&'static str>) -> Standing<'static> {
+        Standing::Enrolled { root, chain, witness, node_ids: &[NODE_ID], ak_name: b"ak" }
+    }
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -426,8 +431,7 @@ mod tests {
     #[test]
     fn a_test_root_counts_only_where_the_policy_asks_for_it_and_is_printed_so() {
         let mut case = Case::good();
-        case.standing =
-            Standing::Enrolled { root: RootClass::Test, witness: None, node_ids: &[NODE_ID], ak_name: b"ak" };
+        case.standing = enrolled(RootClass::Test, TEST, None);
         assert_eq!(case.boot(), (Answer::Unknown, "the policy does not ask for roots of class test".into()));
         case.policy = case.policy.replace("roots = [\"silicon\"]", "roots = [\"test\"]");
         let verdict = case.verdict();
@@ -438,24 +442,15 @@ mod tests {
     fn a_virtual_tpm_is_the_testimony_of_its_operator_and_never_silicon() {
         let mut case = Case::good();
         case.policy = case.policy.replace("roots = [\"silicon\"]", "roots = [\"virtual\"]");
-        case.standing = Standing::Enrolled {
-            root: RootClass::Virtual,
-            witness: Some("a cloud"),
-            node_ids: &[NODE_ID],
-            ak_name: b"ak",
-        };
+        let of_cloud = [Link { what: String::new(), basis: Basis::Testimony("a cloud".into()) }];
+        case.standing = enrolled(RootClass::Virtual, of_cloud.to_vec().leak(), None);
         assert_eq!(format!("{}", case.verdict().boot), "yes (testimony: a cloud)");
     }
 
     #[test]
     fn another_verifiers_record_is_its_testimony() {
         let mut case = Case::good();
-        case.standing = Standing::Enrolled {
-            root: RootClass::Silicon,
-            witness: Some("auditor"),
-            node_ids: &[NODE_ID],
-            ak_name: b"ak",
-        };
+        case.standing = enrolled(RootClass::Silicon, SILICON, Some("auditor"));
         assert_eq!(format!("{}", case.verdict().boot), "yes (testimony: auditor)");
     }
 

@@ -64,3 +64,5 @@ pub const CHAIN_SIGNATURES: usize = 16;
 pub const CRL_BYTES: usize = 1024 * 1024;
 /// A list of roots; the built-in one weighs 50 KB.
 pub const ROOTS_BYTES: usize = 1024 * 1024;
+/// A node's configuration file, whose digest entry 0 holds.
+pub const CONFIGURATION_BYTES: usize = 64 * 1024;

@@ -8,6 +8,7 @@
 use crate::{
     engine::{Digest, Engine},
     event_words::covered_data,
+    pcr_policy::BOOT_PCRS,
     pe::PeError,
     replay::replay,
     uki::{self, Uki, UkiError},
@@ -62,10 +63,21 @@ impl Firmware {
         if !FIRMWARE_PCRS.contains(&event.pcr) && event.pcr != BOOT_APPLICATIONS {
             return Ok(());
         }
-        let missing = PredictionError::NoDigest { event: event.number, hash: self.hash };
-        let digest = event.digest(self.hash).and_then(|bytes| Digest::new(self.hash, bytes)).ok_or(missing)?;
-        self.extends.entry(event.pcr).or_default().push(digest);
+        self.extends.entry(event.pcr).or_default().push(digest(event, self.hash)?);
         Ok(())
+    }
+
+    /// Takes all that one boot extended into the PCRs that `boot` needs, as its log says, with the start of PCR 0.
+    pub fn learn_boot(engine: &dyn Engine, log: &EventLog<'_>, hash: Hash) -> Result<(u8, Extends), PredictionError> {
+        let locality = replay(engine, log, hash, |_, _| ()).start_locality().unwrap_or(0);
+        let mut extends: Extends = BOOT_PCRS.into_iter().map(|pcr| (pcr, vec![])).collect();
+        for event in log.events() {
+            let event = event.map_err(PredictionError::Log)?;
+            if let Some(digests) = extends.get_mut(&event.pcr).filter(|_| event.is_measured()) {
+                digests.push(digest(&event, hash)?);
+            }
+        }
+        Ok((locality, extends))
     }
 
     /// The bank.
@@ -172,6 +184,11 @@ impl fmt::Display for PredictionError {
 }
 
 impl core::error::Error for PredictionError {}
+
+fn digest(event: &Event<'_>, hash: Hash) -> Result<Digest, PredictionError> {
+    let bytes = event.digest(hash).and_then(|bytes| Digest::new(hash, bytes));
+    bytes.ok_or(PredictionError::NoDigest { event: event.number, hash })
+}
 
 fn secure_boot_state(engine: &dyn Engine, hash: Hash, event: &Event<'_>) -> Option<bool> {
     if event.pcr != SECURE_BOOT || event.event_type != EventType::EFI_VARIABLE_DRIVER_CONFIG {

@@ -39,6 +39,7 @@ pub mod roca;
 pub mod roots;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;
+pub mod secure_boot;
 mod signature_algorithm;
 #[cfg(all(test, feature = "rust-engine"))]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)]

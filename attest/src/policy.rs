@@ -5,6 +5,8 @@ use crate::{
     budget,
     engine::{Digest, Engine, sha256},
     policy_values::{AnyDigest, Banks, Hex, HexBytes, Pcr},
+    roots::RootKind,
+    secure_boot::SecureBoot,
 };
 use alloc::{
     borrow::ToOwned,
@@ -38,6 +40,11 @@ impl Policy {
     /// SHA-256 of the policy's bytes.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// Classes of roots that may carry an answer.
+    pub fn roots(&self) -> &[RootClass] {
+        &self.text.roots
     }
 
     /// Whether a root of this class may carry an answer.
@@ -135,44 +142,13 @@ impl RootClass {
     }
 }
 
-/// What the secure boot variables must be; each that is absent accepts nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecureBoot {
-    enabled: Option<bool>,
-    #[serde(default)]
-    pk: Vec<Hex<32>>,
-    #[serde(default)]
-    kek: Vec<Hex<32>>,
-    #[serde(default)]
-    db: Vec<Hex<32>>,
-    #[serde(default)]
-    dbx: Vec<Hex<32>>,
-    #[serde(default)]
-    authorities: Vec<Hex<32>>,
-}
-
-impl SecureBoot {
-    /// The state that is accepted.
-    pub fn enabled(&self) -> Option<bool> {
-        self.enabled
-    }
-
-    /// Whether the variable of this name may have content of this SHA-256; an absent variable has the digest of nothing.
-    pub fn accepts_variable(&self, name: &str, content: &[u8; 32]) -> bool {
-        let accepted = match name {
-            "PK" => &self.pk,
-            "KEK" => &self.kek,
-            "db" => &self.db,
-            "dbx" => &self.dbx,
-            _ => return false,
-        };
-        accepted.iter().any(|known| known.0 == *content)
-    }
-
-    /// Whether an authority entry with this SHA-256 may have verified a boot application.
-    pub fn accepts_authority(&self, content: &[u8; 32]) -> bool {
-        self.authorities.iter().any(|known| known.0 == *content)
+impl From<RootKind> for RootClass {
+    fn from(kind: RootKind) -> RootClass {
+        match kind {
+            RootKind::Discrete | RootKind::Firmware => RootClass::Silicon,
+            RootKind::Virtual => RootClass::Virtual,
+            RootKind::Test => RootClass::Test,
+        }
     }
 }
 

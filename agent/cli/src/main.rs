@@ -3,11 +3,13 @@
 //! Every subcommand answers with an exit code (0 yes, 1 no, 2 unknown, 3 error), prints one JSON object instead of text
 //! with `--json`, and says on stderr what is wrong, where, and what to do next.
 
+mod draft;
 mod event_words;
 mod failure;
 mod input;
 mod log;
 mod output;
+mod policy;
 
 use crate::{
     failure::Failure,
@@ -30,12 +32,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Log(log::Args),
+    Policy(policy::Args),
 }
 
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let output = Output::new(cli.json);
     match cli.command {
         Command::Log(args) => log::run(&args, &output),
+        Command::Policy(args) => policy::run(&args, &output),
     }
 }
 
