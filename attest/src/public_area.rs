@@ -14,7 +14,7 @@ use tpm2_rs::{
     basic::TpmUint16,
     data::{
         Tpm2bEccParameter, Tpm2bPublicKeyRsa, TpmAlgId, TpmEccCurve, TpmaObject, TpmsEccPoint, TpmtPublic,
-        TpmtSignature, TpmuAsymScheme, TpmuPublicId, TpmuPublicParms, TpmuSignature,
+        TpmtSignature, TpmuAsymScheme, TpmuPublicId, TpmuPublicParms, TpmuSignature, TpmuSymKeyBits, TpmuSymMode,
     },
 };
 
@@ -127,9 +127,48 @@ pub fn ek_public_area(template: &[u8], key: &PublicKey) -> Result<Vec<u8>, Publi
     Ok(writer.as_bytes().to_vec())
 }
 
-/// The key in a TPMT_PUBLIC that fills the bytes, whatever it may be used for.
-pub fn key_of(bytes: &[u8]) -> Result<PublicKey, PublicAreaError> {
-    public_key(&parse(bytes)?)
+/// A key to which secrets can be encrypted: an endorsement key, its public area built by [`ek_public_area`]. Holding one
+/// proves nothing; whose it is says the certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionKey {
+    key: PublicKey,
+    name_hash: Hash,
+    aes_bits: u16,
+}
+
+impl EncryptionKey {
+    /// Reads the TPMT_PUBLIC of a storage key with AES in CFB mode.
+    pub fn from_public_area(bytes: &[u8]) -> Result<EncryptionKey, PublicAreaError> {
+        let public = parse(bytes)?;
+        let symmetric = match &public.parameters {
+            TpmuPublicParms::Rsa(rsa) => &rsa.symmetric,
+            TpmuPublicParms::Ecc(ecc) => &ecc.symmetric,
+            _ => return Err(PublicAreaError::Key),
+        };
+        let aes_bits = match (symmetric.key_bits, symmetric.mode) {
+            (TpmuSymKeyBits::Aes(bits), TpmuSymMode::Aes(TpmAlgId::Cfb)) if matches!(bits.value(), 128 | 256) => {
+                bits.value()
+            }
+            _ => return Err(PublicAreaError::Scheme),
+        };
+        let name_hash = strong_hash(public.name_alg).map_err(|_| PublicAreaError::NameAlg)?;
+        Ok(EncryptionKey { key: public_key(&public)?, name_hash, aes_bits })
+    }
+
+    /// The key.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// nameAlg, by which seeds are made.
+    pub fn name_hash(&self) -> Hash {
+        self.name_hash
+    }
+
+    /// Bits of the AES key: 128 or 256.
+    pub fn aes_bits(&self) -> u16 {
+        self.aes_bits
+    }
 }
 
 /// Name or Qualified Name of a TPM object: nameAlg ‖ digest (TPM 2.0 Part 1, 16).

@@ -8,3 +8,4 @@ pub mod known;
 pub mod seal;
 pub mod session;
 pub mod store;
+pub mod credential;
