@@ -137,6 +137,8 @@ fn read_response(file: &mut File, response: &mut [u8], deadline: Instant) -> Res
             return Ok(length);
         }
         let room = response.get_mut(length..).filter(|room| !room.is_empty()).ok_or(TransportError::TooLong)?;
+        // Linux' device reads 0 bytes, not WouldBlock, while the TPM works (drivers/char/tpm/tpm-dev-common.c).
+        wait_until_ready(file, PollFlags::POLLIN, deadline)?;
         match file.read(room) {
             Ok(0) => return Err(TransportError::Closed),
             Ok(read) => length = length.saturating_add(read),
@@ -163,6 +165,10 @@ fn wait_after(error: io::Error, file: &File, ready: PollFlags, deadline: Instant
             return Err(TransportError::System(error.raw_os_error().unwrap_or_default()));
         }
     }
+    wait_until_ready(file, ready, deadline)
+}
+
+fn wait_until_ready(file: &File, ready: PollFlags, deadline: Instant) -> Result<(), TransportError> {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
     match poll(&mut [PollFd::new(file.as_fd(), ready)], timeout) {
