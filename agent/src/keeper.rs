@@ -31,7 +31,7 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{net::UnixStream, process::CommandExt},
     },
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -325,6 +325,7 @@ fn start_server(keeper: &Keeper) -> io::Result<Server> {
     let (ours, theirs) = UnixStream::pair()?;
     let tpm = keeper.orders.tpm.open()?;
     let child = Command::new("/proc/self/exe")
+        .arg0("garantd")
         .arg("server")
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))

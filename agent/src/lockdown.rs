@@ -217,6 +217,7 @@ const CALLS: &[i64] = &[
     libc::SYS_unlinkat,
     libc::SYS_getdents64,
     // sockets and waiting
+    libc::SYS_socketpair, // a pipe to oneself
     libc::SYS_accept4,
     libc::SYS_connect,
     libc::SYS_bind, // a resolver's UDP port; Landlock forbids TCP's
@@ -248,6 +249,10 @@ const CALLS: &[i64] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_gettid,
     libc::SYS_getpid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
     libc::SYS_tgkill,
     libc::SYS_tkill,
     libc::SYS_rt_sigaction,

@@ -1,8 +1,8 @@
 //! Checks the others: end to end, vectors, attacks, fuzz, benches.
 
+pub mod forge;
 pub mod impostor;
 pub mod qemu;
-pub mod forge;
 pub mod swtpm;
 pub mod uefi_variables;
 

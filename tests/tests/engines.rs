@@ -1,5 +1,12 @@
 //! Both engines refuse and accept the same signatures.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::as_conversions, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use aws_lc_rs::{rand::SystemRandom, rsa::KeySize, signature as aws, signature::KeyPair};
 use garant_attest::{

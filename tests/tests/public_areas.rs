@@ -1,5 +1,12 @@
 //! Attestation keys, their Names, their signatures (facts Q6, Q7, Q10, Q11, I3).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::as_conversions, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use garant_attest::{
     engine::{Engine, PublicKey, SignatureScheme},

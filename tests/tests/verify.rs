@@ -168,7 +168,10 @@ fn q6_a_key_that_signs_what_it_is_given_is_no_attestation_key() {
     for attributes in forbidden {
         let mut node = node();
         node.ak_public = forge::ak_public_with(&node.ak, attributes);
-        assert!(matches!(fresh(&node), Err(Refusal::AttestationKey(PublicAreaError::Attributes { .. }))), "{attributes:#x}");
+        assert!(
+            matches!(fresh(&node), Err(Refusal::AttestationKey(PublicAreaError::Attributes { .. }))),
+            "{attributes:#x}"
+        );
     }
 }
 
