@@ -7,6 +7,7 @@ pub mod entry_zero;
 pub mod evidence;
 pub mod inherited;
 pub mod keeper;
+pub mod listen;
 pub mod lockdown;
 pub mod logging;
 pub mod mor;

@@ -4,8 +4,8 @@
 use crate::{
     budget::PUSH_PAUSE_SHORTEST,
     config::Push,
+    listen::serve_channel,
     routes::{Channel, Node},
-    server::serve_channel,
 };
 use aws_lc_rs::rand;
 use garant_attest::wire::Kind;

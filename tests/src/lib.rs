@@ -1,9 +1,13 @@
 //! Checks the others: end to end, vectors, attacks, fuzz, benches.
 
+pub mod asker;
+pub mod crafted_log;
 pub mod forge;
+pub mod garant;
+pub mod garantd;
 pub mod impostor;
 pub mod qemu;
+pub mod slow_tpm;
 pub mod swtpm;
 pub mod uefi_variables;
-
 pub mod vectors;

@@ -17,7 +17,10 @@ use garant_hw::{
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Show a boot event log and the PCR values that it leads to.
 ///
@@ -32,9 +35,13 @@ pub(crate) struct Args {
 
 /// Prints the log; a log with a fault up to there.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
-    let bytes = input::read(&args.file, budget::LOG_BYTES)?;
-    let failure = |fault: LogError| Failure::new(fault, args.file.display(), next(fault));
-    let log = EventLog::parse(&bytes).map_err(failure)?;
+    show(&input::read(&args.file, budget::LOG_BYTES)?, &args.file, output)
+}
+
+/// Prints the log in these bytes of this file.
+pub(crate) fn show(bytes: &[u8], file: &Path, output: &Output) -> Result<Answer, Failure> {
+    let failure = |fault: LogError| Failure::new(fault, file.display(), next(fault));
+    let log = EventLog::parse(bytes).map_err(failure)?;
     let read = ReadLog::new(&log);
     output.show(&read)?;
     read.replayed.fault().map_or(Ok(Answer::Yes), |fault| Err(failure(fault)))

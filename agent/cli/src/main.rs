@@ -3,10 +3,13 @@
 //! Every subcommand answers with an exit code (0 yes, 1 no, 2 unknown, 3 error), prints one JSON object instead of text
 //! with `--json`, and says on stderr what is wrong, where, and what to do next.
 
+mod completion;
 mod draft;
 mod event_words;
+mod explain;
 mod failure;
 mod input;
+mod keygen;
 mod log;
 mod output;
 mod policy;
@@ -31,6 +34,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Completion(completion::Args),
+    Explain(explain::Args),
+    Keygen(keygen::Args),
     Log(log::Args),
     Policy(policy::Args),
 }
@@ -38,6 +44,9 @@ enum Command {
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let output = Output::new(cli.json);
     match cli.command {
+        Command::Completion(args) => completion::run(&args, &output),
+        Command::Explain(args) => explain::run(&args, &output),
+        Command::Keygen(args) => keygen::run(&args, &output),
         Command::Log(args) => log::run(&args, &output),
         Command::Policy(args) => policy::run(&args, &output),
     }

@@ -33,3 +33,15 @@ pub const REQUEST_BYTES: usize = 1024;
 
 /// How long a store that another process holds is waited for.
 pub const STORE_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes of a list of roots, of certificates or of revocations.
+pub const ROOTS_FILE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long one round with a node may take: identity, credential challenge, evidence.
+pub const ROUND: Duration = Duration::from_secs(75);
+
+/// How long one connection of a relying party may live.
+pub const RELYING_PARTY: Duration = Duration::from_secs(120);
+
+/// Re-enrolment records that are read at start.
+pub const STATEMENT_FILES: usize = 4096;

@@ -1,10 +1,10 @@
 //! What a verifier remembers of a TPM: counters that only rise, moments of fresh answers, parts that it holds, and one
 //! enrolment record that only an operator's key can replace. Decisions only; [`crate::store`] keeps them.
 
-use crate::{budget::SIGHTINGS, clock::Moment};
+use crate::{budget::SIGHTINGS, clock::Moment, report::hex};
 use garant_attest::{
     budget::LOG_BYTES,
-    engine::{Engine, PublicKey},
+    engine::{Engine, PublicKey, sha256},
     enrolment::{EnrolledNode, Enrolment},
     evidence::{Evidence, LOG_TYPE},
     policy::Policy,
@@ -12,6 +12,7 @@ use garant_attest::{
     verify::{Held, Verified},
     wire::Answer,
 };
+use garant_channel::engine::FastEngine;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -98,6 +99,8 @@ pub enum Alias {
     Ek([u8; 32]),
     /// Name of its attestation key.
     Ak(Vec<u8>),
+    /// SHA-256 of one of its EK certificates, as an asset list may name it.
+    Certificate([u8; 32]),
     /// The chassis in which the operator says it sits; never what the node says.
     Chassis(String),
 }
@@ -107,7 +110,8 @@ impl Alias {
     pub fn all(record: &Enrolment<'_>, ek_ids: &[[u8; 32]], chassis: Option<&str>) -> Vec<Alias> {
         let eks = ek_ids.iter().copied().map(Alias::Ek);
         let ak = std::iter::once(Alias::Ak(record.ak_name.to_vec()));
-        eks.chain(ak).chain(chassis.map(|text| Alias::Chassis(text.to_owned()))).collect()
+        let digests = record.ek_certificates.iter().map(|der| Alias::Certificate(sha256(&FastEngine, &[der])));
+        eks.chain(ak).chain(digests).chain(chassis.map(|text| Alias::Chassis(text.to_owned()))).collect()
     }
 
     /// As a key of the store: a letter for the kind, then the name.
@@ -115,6 +119,7 @@ impl Alias {
         match self {
             Alias::Ek(id) => [b"e", &id[..]].concat(),
             Alias::Ak(name) => [b"a", name.as_slice()].concat(),
+            Alias::Certificate(digest) => [b"d", &digest[..]].concat(),
             Alias::Chassis(text) => [b"c", text.as_bytes()].concat(),
         }
     }
@@ -122,10 +127,10 @@ impl Alias {
 
 impl fmt::Display for Alias {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         match self {
             Alias::Ek(id) => write!(f, "endorsement key {}", hex(id)),
             Alias::Ak(name) => write!(f, "attestation key {}", hex(name)),
+            Alias::Certificate(digest) => write!(f, "endorsement key certificate {}", hex(digest)),
             Alias::Chassis(text) => write!(f, "chassis {text:?}"),
         }
     }

@@ -1,11 +1,20 @@
 //! Is the remote party: asks nodes, enrols them, keeps what it learnt, answers relying parties.
 
+pub mod assess;
+pub mod board;
 pub mod budget;
 pub mod clock;
-pub mod dial;
-pub mod error;
-pub mod known;
-pub mod seal;
-pub mod session;
-pub mod store;
+pub mod config;
 pub mod credential;
+pub mod dial;
+pub mod enrol;
+pub mod error;
+pub mod gate;
+pub mod known;
+mod relying_party;
+pub mod report;
+pub mod seal;
+pub mod serve;
+pub mod session;
+pub mod sources;
+pub mod store;

@@ -125,6 +125,11 @@ impl Session {
 }
 
 impl Sent {
+    /// When it was sent.
+    pub fn at(&self) -> &Moment {
+        &self.at
+    }
+
     /// Spends the challenge on an answer. `memory` is what the node was asked with; its counters of *then* count.
     pub fn spend<'a>(
         self,

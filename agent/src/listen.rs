@@ -1,0 +1,160 @@
+//! Who is let in: TLS on TCP ports, a Unix socket for this machine, and how many at a time.
+
+use crate::{
+    budget::{CONNECTIONS, OTHER_DESCRIPTORS},
+    config::Configuration,
+    routes::{Channel, Node},
+    server::ServerError,
+};
+use garant_attest::{budget::CREDENTIAL_BYTES, wire::Kind};
+use garant_channel::{
+    binder::{NO_BINDER, binder},
+    error::ChannelError,
+    http, tls,
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as BoundTcp},
+    os::unix::{fs::PermissionsExt, net::UnixListener as BoundUnix},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+
+/// Sockets that were bound before lockdown.
+pub struct Listeners {
+    tcp: Vec<BoundTcp>,
+    unix: Option<BoundUnix>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names, and makes room for as many connections as may come.
+    pub fn bind(configuration: &Configuration) -> Result<Listeners, ServerError> {
+        let tcp = configuration.listen.iter().map(|address| {
+            bind_tcp(*address).map_err(|source| ServerError::System { doing: format!("listen at {address}"), source })
+        });
+        let unix = configuration.socket.as_deref().map(|path| {
+            let doing = format!("listen at {}", path.display());
+            bind_unix(path).map_err(|source| ServerError::System { doing, source })
+        });
+        let listeners = Listeners { tcp: tcp.collect::<Result<_, _>>()?, unix: unix.transpose()? };
+        allow_connections();
+        Ok(listeners)
+    }
+
+    /// Lets in who comes, on tasks of the running tokio.
+    pub fn accept(self, node: &Arc<Node>) -> io::Result<()> {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        for listener in self.tcp {
+            tokio::spawn(accept_tls(TcpListener::from_std(listener)?, node.clone(), room.clone()));
+        }
+        if let Some(listener) = self.unix {
+            tokio::spawn(accept_local(UnixListener::from_std(listener)?, node.clone(), room));
+        }
+        Ok(())
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<BoundTcp> {
+    let listener = BoundTcp::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A socket that a killed server left behind is taken away; who may connect, owner and group of its file say.
+fn bind_unix(path: &Path) -> io::Result<BoundUnix> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = BoundUnix::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Raises the number of descriptors as far as connections need; where the system refuses, accepting fails later.
+fn allow_connections() {
+    let wanted = u64::try_from(CONNECTIONS).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).map(|()| hard));
+    if !raised.is_ok_and(|hard| hard >= wanted) {
+        log::warn!("fewer than {CONNECTIONS} connections at a time: the limit of open files is below {wanted}");
+    }
+}
+
+async fn accept_tls(listener: TcpListener, node: Arc<Node>, room: Arc<Semaphore>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Without room the connection is closed at once: a handshake would cost more than the refusal.
+                if let Ok(permit) = room.clone().try_acquire_owned() {
+                    tokio::spawn(serve_tls(stream, node.clone(), permit));
+                }
+            }
+            Err(error) => pause_accepting(&error).await,
+        }
+    }
+}
+
+async fn accept_local(listener: UnixListener, node: Arc<Node>, room: Arc<Semaphore>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Ok(permit) = room.clone().try_acquire_owned() {
+                    tokio::spawn(serve_local(stream, node.clone(), permit));
+                }
+            }
+            Err(error) => pause_accepting(&error).await,
+        }
+    }
+}
+
+async fn pause_accepting(error: &io::Error) {
+    log::warn!("connection not accepted: {error}");
+    sleep(ACCEPT_PAUSE).await;
+}
+
+async fn serve_tls(stream: TcpStream, node: Arc<Node>, _permit: OwnedSemaphorePermit) {
+    let (config, session) = node.quoting.with_sessions(|sessions| {
+        let current = sessions.current();
+        (current.tls().clone(), current.vouched().clone())
+    });
+    let served = async {
+        let stream = tls::accept(config, stream).await?;
+        let connection = stream.get_ref().1;
+        let binder = binder(connection, Kind::TlsServer)?;
+        let channel = Channel::new(Kind::TlsServer, binder, tls::peer_key(connection), Some(session));
+        serve_channel(&node, &channel, stream).await
+    };
+    note(served.await);
+}
+
+async fn serve_local(stream: UnixStream, node: Arc<Node>, _permit: OwnedSemaphorePermit) {
+    let channel = Channel::new(Kind::None, NO_BINDER, None, None);
+    note(serve_channel(&node, &channel, stream).await);
+}
+
+/// Answers on one connection until it ends, whoever dialled.
+pub(crate) async fn serve_channel<S>(node: &Node, channel: &Channel, stream: S) -> Result<(), ChannelError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    http::serve(stream, CREDENTIAL_BYTES, |request| node.answer(channel, request)).await
+}
+
+/// Strangers' broken connections are their own affair; they are counted by whoever wants to, at level debug.
+fn note(served: Result<(), ChannelError>) {
+    if let Err(error) = served {
+        log::debug!("connection ended: {error}");
+    }
+}
+
+/// After an error of accept, which is a want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
