@@ -5,12 +5,13 @@
 
 use crate::{
     budget,
-    engine::{BadSignature, Engine, PublicKey, SignatureScheme},
-    signature_algorithm, tcg_names,
+    engine::{Engine, PublicKey, SignatureScheme},
+    signed::Signed,
+    tcg_names,
 };
 use alloc::{string::String, string::ToString, vec::Vec};
 use core::fmt;
-use der::{Decode, Encode, Reader, SliceReader, asn1::ObjectIdentifier, referenced::OwnedToRef};
+use der::{Decode, asn1::ObjectIdentifier, referenced::OwnedToRef};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 
 pub use x509_cert::name::Name;
@@ -19,8 +20,6 @@ pub use x509_cert::name::Name;
 #[derive(Debug, Clone)]
 pub struct Certificate {
     der: Vec<u8>,
-    tbs_end: usize,
-    tbs_start: usize,
     parsed: x509_cert::Certificate,
     extensions: Extensions,
 }
@@ -43,12 +42,11 @@ impl Certificate {
             return Err(CertificateError::TooLong { found_bytes: der.len() });
         }
         let parsed = x509_cert::Certificate::from_der(der).map_err(malformed("certificate"))?;
-        let (tbs_start, tbs_end) = signed_part(der).map_err(malformed("signed part"))?;
         if parsed.signature_algorithm() != parsed.tbs_certificate().signature() {
             return Err(CertificateError::Malformed { what: "signature algorithms that differ" });
         }
         let extensions = Extensions::read(&parsed)?;
-        Ok(Certificate { der: der.to_vec(), tbs_start, tbs_end, parsed, extensions })
+        Ok(Certificate { der: der.to_vec(), parsed, extensions })
     }
 
     /// The DER, as it came.
@@ -94,20 +92,20 @@ impl Certificate {
         issuer: &PublicKey,
         sha1: Sha1,
     ) -> Result<(), CertificateError> {
-        let scheme = self.signature_scheme()?;
-        if scheme == SignatureScheme::RsaPkcs1Sha1OfNamedAuthority && sha1 == Sha1::Refused {
-            return Err(CertificateError::Sha1);
-        }
-        let raw = self.parsed.signature().as_bytes().ok_or(CertificateError::Signature)?;
-        let signature = signature_algorithm::fixed_width(issuer, scheme, raw).ok_or(CertificateError::Signature)?;
-        let signed = self.der.get(self.tbs_start..self.tbs_end).unwrap_or_default();
-        engine.verify_signature(issuer, scheme, signed, &signature).map_err(|BadSignature| CertificateError::Signature)
+        self.signed().verify(engine, issuer, sha1)
     }
 
     /// How it was signed; an error names an algorithm that no engine has.
     pub fn signature_scheme(&self) -> Result<SignatureScheme, CertificateError> {
-        let algorithm = self.parsed.signature_algorithm().owned_to_ref();
-        signature_algorithm::scheme(&algorithm).ok_or(CertificateError::UnknownSignature { algorithm: algorithm.oid })
+        self.signed().scheme()
+    }
+
+    fn signed(&self) -> Signed<'_> {
+        Signed {
+            der: &self.der,
+            algorithm: self.parsed.signature_algorithm().owned_to_ref(),
+            signature: self.parsed.signature().as_bytes(),
+        }
     }
 
     /// Whether basicConstraints says that it may issue.
@@ -234,15 +232,6 @@ fn decode<'a, T: Decode<'a, Error = der::Error>>(what: &'static str, value: &'a 
 
 fn malformed(what: &'static str) -> impl Fn(der::Error) -> CertificateError {
     move |_| CertificateError::Malformed { what }
-}
-
-/// Where the TBSCertificate starts and ends in the certificate's DER.
-fn signed_part(der: &[u8]) -> der::Result<(usize, usize)> {
-    let mut reader = SliceReader::new(der)?;
-    let outer = der::Header::decode(&mut reader)?;
-    let start = usize::try_from(outer.encoded_len()?)?;
-    let tbs = reader.tlv_bytes()?;
-    Ok((start, start.saturating_add(tbs.len())))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -2,18 +2,19 @@
 
 use crate::{
     budget,
-    engine::{Engine, PublicKey, SignatureScheme},
-    signature_algorithm,
+    certificate::Sha1,
+    engine::{Engine, PublicKey},
+    signed::Signed,
 };
 use alloc::vec::Vec;
 use core::fmt;
-use der::{Decode, Reader, SliceReader, referenced::OwnedToRef};
+use der::{Decode, referenced::OwnedToRef};
 use x509_cert::{crl::CertificateList, name::Name};
 
 /// A list that nobody checked yet.
 #[derive(Debug, Clone)]
 pub struct Crl {
-    signed: Vec<u8>,
+    der: Vec<u8>,
     parsed: CertificateList,
 }
 
@@ -31,8 +32,7 @@ impl Crl {
         if is_critical || tbs.signature != parsed.signature_algorithm || tbs.next_update.is_none() {
             return Err(CrlError::Malformed);
         }
-        let signed = signed_part(der).map_err(|_| CrlError::Malformed)?.to_vec();
-        Ok(Crl { signed, parsed })
+        Ok(Crl { der: der.to_vec(), parsed })
     }
 
     /// Who says that they signed it.
@@ -58,19 +58,13 @@ impl Crl {
     }
 
     fn check_signature(&self, engine: &dyn Engine, issuer: &PublicKey) -> Result<(), CrlError> {
-        let scheme = signature_algorithm::scheme(&self.parsed.signature_algorithm.owned_to_ref());
-        let scheme = scheme.filter(|scheme| *scheme != SignatureScheme::RsaPkcs1Sha1OfNamedAuthority);
-        let scheme = scheme.ok_or(CrlError::Signature)?;
-        let raw = self.parsed.signature.as_bytes().ok_or(CrlError::Signature)?;
-        let signature = signature_algorithm::fixed_width(issuer, scheme, raw).ok_or(CrlError::Signature)?;
-        engine.verify_signature(issuer, scheme, &self.signed, &signature).map_err(|_| CrlError::Signature)
+        let signed = Signed {
+            der: &self.der,
+            algorithm: self.parsed.signature_algorithm.owned_to_ref(),
+            signature: self.parsed.signature.as_bytes(),
+        };
+        signed.verify(engine, issuer, Sha1::Refused).map_err(|_| CrlError::Signature)
     }
-}
-
-fn signed_part(der: &[u8]) -> der::Result<&[u8]> {
-    let mut reader = SliceReader::new(der)?;
-    der::Header::decode(&mut reader)?;
-    reader.tlv_bytes()
 }
 
 /// Why a list does not count, or what it says.

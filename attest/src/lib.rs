@@ -30,6 +30,7 @@ pub mod node_id;
 pub mod pcr_policy;
 pub mod pe;
 pub mod pem;
+pub mod platform_certificate;
 pub mod policy;
 mod policy_values;
 pub mod public_area;
@@ -40,7 +41,7 @@ pub mod roots;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;
 pub mod secure_boot;
-mod signature_algorithm;
+mod signed;
 #[cfg(all(test, feature = "rust-engine"))]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)]
 mod samples;

@@ -1,6 +1,9 @@
 //! SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) of a public key, and the id that names a key everywhere: its SHA-256.
 
-use crate::engine::{Engine, PublicKey, sha256};
+use crate::{
+    engine::{Engine, PublicKey, sha256},
+    pem,
+};
 use alloc::vec::Vec;
 use der::{
     Decode, Encode, Sequence,
@@ -52,6 +55,14 @@ impl PublicKey {
     /// The key of a SubjectPublicKeyInfo in DER that fills the bytes.
     pub fn from_spki_der(der: &[u8]) -> Option<PublicKey> {
         PublicKey::from_spki(&SubjectPublicKeyInfoRef::from_der(der).ok()?)
+    }
+
+    /// The key of a file with one PEM block `PUBLIC KEY`.
+    pub fn from_spki_pem(text: &str) -> Option<PublicKey> {
+        match pem::blocks(text, "PUBLIC KEY").ok()?.as_slice() {
+            [der] => PublicKey::from_spki_der(der),
+            _ => None,
+        }
     }
 
     /// SHA-256 of the SubjectPublicKeyInfo: the key id of statements, policies and configurations.

@@ -17,7 +17,7 @@ use garant_attest::{
     node_id::NodeId,
     roots::{Root, RootKind, Roots},
     rust_engine::RustEngine,
-    tcg_names::NamesError,
+    tcg_names::{self, NamesError},
     verdict::Basis,
 };
 use garant_channel::engine::FastEngine;
@@ -559,10 +559,52 @@ fn the_node_is_named_after_its_ecc_key_in_whatever_order_its_keys_come() {
     }
 }
 
+#[test]
+fn a_pss_signature_counts_with_a_salt_as_long_as_its_digest_only() {
+    let verifies = |pem| {
+        let der = garant_attest::pem::blocks(pem, "CERTIFICATE").unwrap().remove(0);
+        let own = read(&der);
+        own.verify_signature(&FastEngine, &own.public_key().unwrap(), Sha1::OfNamedAuthority)
+    };
+    assert_eq!(verifies(include_str!("pss_root.pem")), Ok(()));
+    let other = verifies(include_str!("pss_root_other_salt.pem"));
+    assert!(matches!(other, Err(CertificateError::UnknownSignature { .. })));
+}
+
+/// The certificates that swtpm_setup's own authority makes, as they lie in NV.
+#[test]
+fn the_keys_of_a_test_authority_are_certified_and_rest_on_a_test() {
+    use garant_hw::tpm::Tpm;
+    use garant_tests::swtpm::{PROVISIONED_CERTIFICATE_INDICES, Swtpm};
+    use garantd::tpm_device::{TpmAddress, TpmDevice};
+    let Some(swtpm) = Swtpm::provisioned("sha256") else { return };
+    let address: TpmAddress = swtpm.address().parse().unwrap();
+    let mut tpm = Tpm::new(TpmDevice::new(address.open().unwrap()).unwrap());
+    let of = |pem: &str| read(&garant_attest::pem::blocks(pem, "CERTIFICATE").unwrap()[0]);
+    let authority = swtpm.authority();
+    let makers = vec!["id:00001014".parse().unwrap()];
+    let roots = Roots::none().with(Root::new("swtpm".into(), RootKind::Test, makers, of(&authority.root_pem)));
+    let authorities = [of(&authority.intermediate_pem)];
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let mut eks = Vec::new();
+    for index in PROVISIONED_CERTIFICATE_INDICES {
+        let mut buffer = [0; 4096];
+        let nv = tpm.nv_read_public(index).unwrap().unwrap();
+        let in_nv = tpm.nv_read(&nv, 512, &mut buffer).unwrap();
+        let ek = ek::validate(&FastEngine, in_nv, &authorities, &roots, rules(now)).unwrap();
+        assert!(ek.links().iter().all(|link| link.basis == Basis::Test));
+        let world = World::new();
+        assert!(ek::validate(&FastEngine, in_nv, &authorities, &world.roots(), rules(now)).is_err());
+        eks.push(ek);
+    }
+    let ecc = eks.iter().find(|ek| matches!(ek.public_key(), PublicKey::P384(_))).unwrap();
+    assert_eq!(NodeId::of(&RustEngine, &eks).unwrap().as_bytes(), &ecc.public_key().id(&RustEngine).unwrap());
+}
+
 mod of_vectors {
     //! The real ones, through the manifest.
     use super::*;
-    use garant_attest::pem;
+    use garant_attest::{pem, platform_certificate::PlatformCertificate};
     use garant_tests::vectors::{self, Vector};
 
     fn certificates(vector: &Vector) -> Vec<Certificate> {
@@ -598,6 +640,61 @@ mod of_vectors {
             }
         }
         eprintln!("{seen} certificates");
+    }
+
+    /// Beside the certificate stands what a peer reads from it.
+    #[test]
+    fn platform_certificates_say_what_the_peer_reads() {
+        let vectors = vectors::under("certs/platform/");
+        for vector in vectors.iter().filter(|vector| !vector.file.ends_with(".json")) {
+            let text = std::str::from_utf8(&vector.bytes).unwrap_or_default();
+            let der = pem::blocks(text, "ATTRIBUTE CERTIFICATE").unwrap().pop().unwrap_or(vector.bytes.clone());
+            let read = PlatformCertificate::from_der(&der).unwrap();
+            eprintln!("{}: {}", vector.file, read.platform);
+            for end in (0..der.len()).step_by(7) {
+                assert!(PlatformCertificate::from_der(&der[..end]).is_err());
+            }
+            let Some(expected) = vectors.iter().find(|json| json.file == format!("{}.json", vector.file)) else {
+                continue;
+            };
+            let expected: serde_json::Value = serde_json::from_slice(&expected.bytes).unwrap();
+            assert_eq!(expected["PlatformManufacturer"], read.platform.manufacturer);
+            assert_eq!(expected["PlatformModel"], read.platform.model);
+            assert_eq!(expected["PlatformVersion"], read.platform.version);
+            assert_eq!(expected["PlatformSerial"], read.platform.serial_number.unwrap());
+            let serial = read.holder_serial_number.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+            assert_eq!(expected["Holder"]["Serial"], serial);
+            let issuer = expected["Holder"]["Issuer"]["CommonName"].as_str().unwrap();
+            assert!(read.holder_issuer.to_string().contains(issuer));
+            assert_eq!(seconds(expected["NotBefore"].as_str().unwrap()), read.not_before);
+            assert_eq!(seconds(expected["NotAfter"].as_str().unwrap()), read.not_after);
+        }
+    }
+
+    fn seconds(rfc3339: &str) -> u64 {
+        rfc3339.parse::<der::DateTime>().unwrap().unix_duration().as_secs()
+    }
+
+    #[test]
+    fn a_device_identity_names_its_hardware_module() {
+        for vector in vectors::under("certs/devid/") {
+            let read: Vec<_> = certificates(&vector).iter().filter_map(tcg_names::hardware_module).collect();
+            assert!(read.len() == 1 || !vector.expected.contains("HardwareModuleName"), "{}", vector.file);
+            eprintln!("{}: {read:?}", vector.file);
+        }
+    }
+
+    #[test]
+    fn an_unknown_signature_algorithm_is_reported_and_not_accepted() {
+        let unknown = vectors::under("certs/").into_iter();
+        for vector in unknown.filter(|vector| vector.expected.contains("unknown signature algorithm")) {
+            let certificate = certificates(&vector).remove(0);
+            let reported = certificate.signature_scheme().unwrap_err();
+            assert!(matches!(reported, CertificateError::UnknownSignature { .. }), "{}", vector.file);
+            let own = certificate.public_key();
+            let key = own.unwrap_or(PublicKey::P256([4; 65]));
+            assert_eq!(certificate.verify_signature(&FastEngine, &key, Sha1::OfNamedAuthority), Err(reported));
+        }
     }
 
     #[test]

@@ -1,16 +1,56 @@
-//! Signature algorithms of X.509: which scheme an AlgorithmIdentifier names, and its signature in fixed width.
+//! What certificates, revocation lists and attribute certificates share: a part that is signed as it came, an
+//! algorithm, a signature (SIGNED of RFC 5912 §4).
 
-use crate::engine::{PublicKey, SignatureScheme};
+use crate::{
+    certificate::{CertificateError, Sha1},
+    engine::{BadSignature, Engine, PublicKey, SignatureScheme},
+};
 use alloc::vec::Vec;
 use der::{
-    Decode, Sequence,
+    Decode, Header, Reader, Sequence, SliceReader,
     asn1::{AnyRef, ObjectIdentifier, UintRef},
 };
 use garant_hw::hash::Hash;
 use x509_cert::spki::AlgorithmIdentifierRef;
 
+/// One signed object.
+pub(crate) struct Signed<'a> {
+    /// All of it.
+    pub(crate) der: &'a [u8],
+    /// As it stands beside the signature.
+    pub(crate) algorithm: AlgorithmIdentifierRef<'a>,
+    /// The BIT STRING's bytes; `None` where it is not of whole bytes.
+    pub(crate) signature: Option<&'a [u8]>,
+}
+
+impl Signed<'_> {
+    /// Whether the key of `issuer` signed these very bytes. `sha1` says whether RSA with SHA-1 counts.
+    pub(crate) fn verify(&self, engine: &dyn Engine, issuer: &PublicKey, sha1: Sha1) -> Result<(), CertificateError> {
+        let scheme = self.scheme()?;
+        if scheme == SignatureScheme::RsaPkcs1Sha1OfNamedAuthority && sha1 == Sha1::Refused {
+            return Err(CertificateError::Sha1);
+        }
+        let signed = signed_part(self.der).map_err(|_| CertificateError::Malformed { what: "signed part" })?;
+        let signature = self.signature.and_then(|signature| fixed_width(issuer, scheme, signature));
+        let signature = signature.ok_or(CertificateError::Signature)?;
+        engine.verify_signature(issuer, scheme, signed, &signature).map_err(|BadSignature| CertificateError::Signature)
+    }
+
+    /// How it was signed; an error names an algorithm that no engine has.
+    pub(crate) fn scheme(&self) -> Result<SignatureScheme, CertificateError> {
+        scheme(&self.algorithm).ok_or(CertificateError::UnknownSignature { algorithm: self.algorithm.oid })
+    }
+}
+
+/// The first element of the outer SEQUENCE, with its header.
+fn signed_part(der: &[u8]) -> der::Result<&[u8]> {
+    let mut reader = SliceReader::new(der)?;
+    Header::decode(&mut reader)?;
+    reader.tlv_bytes()
+}
+
 /// The scheme; `None` for what no engine has, such as ML-DSA, and for parameters that do not belong to the algorithm.
-pub(crate) fn scheme(algorithm: &AlgorithmIdentifierRef<'_>) -> Option<SignatureScheme> {
+fn scheme(algorithm: &AlgorithmIdentifierRef<'_>) -> Option<SignatureScheme> {
     let has_null = algorithm.parameters.is_none() || algorithm.parameters == Some(AnyRef::NULL);
     let has_none = algorithm.parameters.is_none();
     match algorithm.oid {
@@ -28,7 +68,7 @@ pub(crate) fn scheme(algorithm: &AlgorithmIdentifierRef<'_>) -> Option<Signature
 }
 
 /// The signature as the engines take it: ECDSA's SEQUENCE of r and s (RFC 3279 §2.2.3) becomes r ‖ s.
-pub(crate) fn fixed_width(key: &PublicKey, scheme: SignatureScheme, signature: &[u8]) -> Option<Vec<u8>> {
+fn fixed_width(key: &PublicKey, scheme: SignatureScheme, signature: &[u8]) -> Option<Vec<u8>> {
     let width: usize = match (key, scheme) {
         (PublicKey::P256(_), SignatureScheme::Ecdsa(_)) => 32,
         (PublicKey::P384(_), SignatureScheme::Ecdsa(_)) => 48,
