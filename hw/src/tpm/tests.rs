@@ -59,17 +59,12 @@ fn a_refusal_names_command_and_return_code() {
 }
 
 #[test]
-fn a_response_shorter_than_its_size_field_is_malformed() {
-    let mut short = answer(0x8001, 0, &[]);
-    short[5] = 11;
-    assert!(matches!(Fake::tpm(vec![short]).self_test(), Err(TpmError::Malformed { .. })));
-}
-
-#[test]
-fn a_response_longer_than_its_size_field_is_malformed() {
-    let mut long = answer(0x8001, 0, &[]);
-    long.push(0);
-    assert!(matches!(Fake::tpm(vec![long]).self_test(), Err(TpmError::Malformed { .. })));
+fn a_response_whose_size_field_is_not_its_length_is_malformed_and_no_refusal() {
+    for size in [0, 9, 11, u8::MAX] {
+        let mut refusal = answer(0x8001, 0x101, &[]);
+        refusal[5] = size;
+        assert!(matches!(Fake::tpm(vec![refusal]).self_test(), Err(TpmError::Malformed { .. })));
+    }
 }
 
 #[test]
@@ -105,6 +100,36 @@ fn pcr_values_that_were_not_asked_for_are_malformed() {
     let mut tpm = Fake::tpm(vec![answer(0x8001, 0, &body)]);
     let read = tpm.pcr_read(Hash::Sha256, PcrMask::from_bits(1));
     assert!(matches!(read, Err(TpmError::Malformed { .. })));
+}
+
+#[test]
+fn fewer_pcr_values_than_the_answer_selects_are_malformed() {
+    let value = [&[0, 32][..], &[0x11; 32]].concat();
+    let body = [&[0, 0, 0, 9, 0, 0, 0, 1, 0, 0x0b, 3, 3, 0, 0, 0, 0, 0, 1][..], &value].concat();
+    let mut tpm = Fake::tpm(vec![answer(0x8001, 0, &body)]);
+    let read = tpm.pcr_read(Hash::Sha256, PcrMask::from_bits(3));
+    assert!(matches!(read, Err(TpmError::Malformed { .. })));
+}
+
+#[test]
+fn a_pcr_value_of_another_length_than_the_banks_is_malformed() {
+    let value = [&[0, 20][..], &[0x11; 20]].concat();
+    let body = [&[0, 0, 0, 9, 0, 0, 0, 1, 0, 0x0b, 3, 1, 0, 0, 0, 0, 0, 1][..], &value].concat();
+    let mut tpm = Fake::tpm(vec![answer(0x8001, 0, &body)]);
+    let read = tpm.pcr_read(Hash::Sha256, PcrMask::from_bits(1));
+    assert!(matches!(read, Err(TpmError::Malformed { .. })));
+}
+
+#[test]
+fn fewer_nv_bytes_than_asked_for_are_malformed() {
+    // An index of ten bytes that its own (empty) password reads; then four of them.
+    let public = [0, 14, 1, 0xc0, 0, 2, 0, 0x0b, 0, 4, 0, 0, 0, 0, 0, 10];
+    let name = [&[0, 34, 0, 0x0b][..], &[0x22; 32]].concat();
+    let data = [0, 0, 0, 6, 0, 4, 1, 2, 3, 4, 0, 0, 1, 0, 0];
+    let answers = vec![answer(0x8001, 0, &[&public[..], &name].concat()), answer(0x8002, 0, &data)];
+    let mut tpm = Fake::tpm(answers);
+    let index = tpm.nv_read_public(0x01c0_0002).unwrap().unwrap();
+    assert!(matches!(tpm.nv_read(&index, 512, &mut [0; 16]), Err(TpmError::Malformed { .. })));
 }
 
 #[test]
