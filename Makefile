@@ -7,6 +7,10 @@ PACKAGES := git gcc g++ make libc6-dev cpio binutils mtools dosfstools \
             qemu-system-x86 ovmf swtpm swtpm-tools tpm2-tools \
             systemd-boot-efi linux-image-cloud-amd64
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# The node image: its configuration, its kernel command line, and a boot event log of the firmware it will meet.
+CONFIG ?= images/node/garantd.toml
+CMDLINE ?= images/node/cmdline
+FIRMWARE_LOG ?= images/node/ovmf.eventlog
 MUSL := x86_64-unknown-linux-musl
 say = @printf '==> %s\n'
 
@@ -38,11 +42,16 @@ build: deps ## build garant, and garantd as a static binary
 	cargo build --locked --release --package garant
 	cargo build --locked --release --package garantd --target $(MUSL)
 
-image: deps ## build the node image target/image/node.efi and its manifest
+image: deps ## build the node image target/image/node.efi, its manifest and the PCR values it will have
 	$(say) 'building garantd for the node image (static, release)'
 	cargo build --locked --release --package garantd --target $(MUSL)
 	$(say) 'assembling target/image/node.efi'
-	images/node/build target/image target/$(MUSL)/release/garantd images/node/garantd.toml images/node/cmdline
+	images/node/build target/image target/$(MUSL)/release/garantd $(CONFIG) $(CMDLINE)
+	$(say) 'predicting what its boot will measure'
+	cargo build --locked --package garant
+	target/debug/garant policy from-image --uki target/image/node.efi --closed-manifest target/image/manifest.toml \
+	    --config $(CONFIG) --firmware-log $(FIRMWARE_LOG) --by 'make image' >target/image/policy.toml
+	target/debug/garant policy check target/image/policy.toml
 
 quick: deps ## on every commit: format, clippy, unit tests (up to 3 minutes)
 	$(say) 'checking format and lints'

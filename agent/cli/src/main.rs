@@ -5,6 +5,7 @@
 
 mod completion;
 mod draft;
+mod enroll;
 mod event_words;
 mod explain;
 mod failure;
@@ -12,7 +13,10 @@ mod input;
 mod keygen;
 mod log;
 mod output;
+mod place;
 mod policy;
+mod serve;
+mod verify;
 
 use crate::{
     failure::Failure,
@@ -34,6 +38,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Enroll(enroll::Args),
+    Verify(verify::Args),
+    Serve(serve::Args),
     Completion(completion::Args),
     Explain(explain::Args),
     Keygen(keygen::Args),
@@ -44,6 +51,9 @@ enum Command {
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let output = Output::new(cli.json);
     match cli.command {
+        Command::Enroll(args) => enroll::run(&args, &output),
+        Command::Verify(args) => verify::run(&args, &output),
+        Command::Serve(args) => serve::run(&args, &output),
         Command::Completion(args) => completion::run(&args, &output),
         Command::Explain(args) => explain::run(&args, &output),
         Command::Keygen(args) => keygen::run(&args, &output),
@@ -65,6 +75,8 @@ fn main() -> ExitCode {
 
 const EXAMPLES: &str = "\
 Examples:
+  garant enroll node.example:8460 --out node.record
+  garant verify node.example:8460 --policy policy.toml --record node.record
   garant log boot.bin              what a boot event log says, and how much of it was measured
   garant log --json - < boot.bin   the same as JSON, from standard input
 

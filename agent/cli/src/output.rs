@@ -14,10 +14,8 @@ pub(crate) enum Answer {
     /// Exit code 0: yes, or done.
     Yes,
     /// Exit code 1.
-    #[expect(dead_code, reason = "no subcommand that judges yet")]
     No,
     /// Exit code 2.
-    #[expect(dead_code, reason = "no subcommand that judges yet")]
     Unknown,
 }
 

@@ -96,7 +96,12 @@ impl Rulebook {
         let id = NodeId::of(&FastEngine, &eks).filter(|id| id.as_bytes() == &*record.node_id);
         let id = id.ok_or(VerifierError::Record(garant_attest::cose::StatementError::OtherKey))?;
         let ek_ids = eks.iter().filter_map(|ek| ek.public_key().id(&FastEngine)).collect();
-        let links = eks.iter().flat_map(CertifiedEk::links).cloned().collect();
+        let mut links: Vec<Link> = Vec::new();
+        for link in eks.iter().flat_map(CertifiedEk::links) {
+            if !links.contains(link) {
+                links.push(link.clone());
+            }
+        }
         Ok(StandingRecord { node, id, eks, links, ek_ids, witness })
     }
 }

@@ -3,6 +3,7 @@
 pub mod assess;
 pub mod board;
 pub mod budget;
+pub mod bundle;
 pub mod clock;
 pub mod config;
 pub mod credential;

@@ -18,7 +18,7 @@ use garant_attest::{
     engine::Engine,
     quote::ClockInfo,
     verify::{self, Challenge, Held, Known, Refusal, Verified},
-    wire::{Ask, Mode},
+    wire::{Ask, Kind, Mode},
 };
 use garant_channel::http::Budget;
 use std::{fmt, time::Duration};
@@ -128,6 +128,11 @@ impl Sent {
     /// When it was sent.
     pub fn at(&self) -> &Moment {
         &self.at
+    }
+
+    /// The challenge in words of the wire, for whoever saves the answer: kind, nonce, binder.
+    pub fn words(&self) -> (Kind, [u8; 32], [u8; 32]) {
+        (self.challenge.kind, self.challenge.nonce, self.challenge.binder)
     }
 
     /// Spends the challenge on an answer. `memory` is what the node was asked with; its counters of *then* count.

@@ -1,0 +1,91 @@
+//! `garant serve`: a verifier that stays.
+
+use crate::{
+    failure::Failure,
+    output::{Answer, Output},
+    place::{block_on, failure},
+};
+use clap::ArgGroup;
+use garant_verifier::{config, serve::Service};
+use serde::Serialize;
+use std::{fmt, path::PathBuf};
+
+/// Accept nodes that push, ask those that are listed, and answer relying parties.
+///
+/// Only machines of the asset list are kept or shown. A node that falls silent is unknown, and so is everything after a
+/// start until it has answered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("what").args(["configuration", "example"]).required(true))]
+pub(crate) struct Args {
+    /// The configuration, TOML.
+    configuration: Option<PathBuf>,
+    /// Read the configuration and every file that it names, and end.
+    #[arg(long, requires = "configuration")]
+    check: bool,
+    /// Print an example configuration with every option explained.
+    #[arg(long)]
+    example: bool,
+}
+
+/// Serves until it is ended.
+pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
+    let Some(path) = &args.configuration else {
+        output.show(&Text { text: config::EXAMPLE })?;
+        return Ok(Answer::Yes);
+    };
+    start_logging();
+    let service = Service::open(path).map_err(failure)?;
+    if args.check {
+        output.show(&Text { text: "the configuration is sound" })?;
+        return Ok(Answer::Yes);
+    }
+    let served = service.run(|listening| {
+        eprintln!("relying parties: {}", listening.relying_parties);
+        if let Some(nodes) = listening.nodes {
+            eprintln!("nodes: {nodes}");
+        }
+    });
+    block_on(served)?.map_err(failure)?;
+    Ok(Answer::Yes)
+}
+
+/// One line on stderr for each thing that an operator would ask about.
+struct Lines;
+
+impl ::log::Log for Lines {
+    fn enabled(&self, metadata: &::log::Metadata<'_>) -> bool {
+        metadata.level() <= ::log::Level::Info
+    }
+
+    fn log(&self, record: &::log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("{} {}", record.level().as_str().to_lowercase(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn start_logging() {
+    // A logger that is there already stays.
+    let _ = ::log::set_logger(&Lines);
+    ::log::set_max_level(::log::LevelFilter::Info);
+}
+
+#[derive(Serialize)]
+struct Text {
+    text: &'static str,
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  garant serve --example > serve.toml
+  garant serve serve.toml --check
+  garant serve serve.toml
+  curl https://verifier.example:8462/v1/nodes";
