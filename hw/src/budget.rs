@@ -34,3 +34,6 @@ pub const IMA_LEGACY_NAME_BYTES: usize = 255;
 
 /// Bytes of one entry's template data: a path of 4,096 and a signature of at most 64 KiB (an extended attribute's size).
 pub const IMA_DATA_BYTES: usize = 72 * 1024;
+
+/// Bytes of an SMBIOS table: 64 KiB with a 32-bit entry point (DSP0134 3.7.0, §5.2.1); servers have 5 to 30 KiB.
+pub const SMBIOS_BYTES: usize = 256 * 1024;

@@ -13,4 +13,5 @@ pub mod eventlog;
 pub mod hash;
 pub mod ima;
 mod reader;
+pub mod smbios;
 pub mod tpm;
