@@ -88,17 +88,14 @@ fn template_hash(engine: &dyn Engine, bank: Hash, template: &Template<'_>) -> Di
     }
 }
 
-/// SHA-1 filled up with zeros; ones for a violation.
+/// What kernels before 5.8 extended (ima_queue.c, ima_pcr_extend): SHA-1, or as many ones for a violation, filled up with
+/// zeros.
 fn padded_digest(bank: Hash, entry: &ImaEntry<'_>) -> Digest {
-    if entry.is_violation() {
-        return Digest::ones(bank);
-    }
     let mut bytes = [0u8; 64];
-    let size = bank.size_bytes();
     if let Some(head) = bytes.first_chunk_mut() {
-        *head = entry.template_digest;
+        *head = if entry.is_violation() { [0xff; 20] } else { entry.template_digest };
     }
-    bytes.get(..size).and_then(|bytes| Digest::new(bank, bytes)).unwrap_or(Digest::zero(bank))
+    bytes.get(..bank.size_bytes()).and_then(|bytes| Digest::new(bank, bytes)).unwrap_or(Digest::zero(bank))
 }
 
 /// The PCR of IMA (Linux' CONFIG_IMA_MEASURE_PCR_IDX).
