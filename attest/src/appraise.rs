@@ -61,7 +61,7 @@ pub fn appraise(engine: &dyn Engine, facts: Facts<'_>, policy: Option<&Policy>) 
     let judged = policy.map(|policy| Judged::new(engine, facts, policy));
     let boot = match (&judged, policy) {
         (Some(judged), Some(policy)) => boot(engine, facts, policy, judged),
-        _ => PartVerdict::unknown("no policy was given"),
+        _ => without_policy(facts.standing),
     };
     Verdict {
         closed: judged.as_ref().map_or(Answer::Unknown, |judged| closed(&boot, facts, policy, judged)),
@@ -75,6 +75,14 @@ pub fn appraise(engine: &dyn Engine, facts: Facts<'_>, policy: Option<&Policy>) 
         policy_digest: policy.map(Policy::digest),
         boot,
     }
+}
+
+fn without_policy(standing: Standing<'_>) -> PartVerdict {
+    let mut boot = PartVerdict::unknown("no policy was given");
+    if standing == Standing::NotEnrolled {
+        boot.reasons.push(NOT_ENROLLED.to_owned());
+    }
+    boot
 }
 
 /// The SHA-2 banks under the policy.
@@ -109,7 +117,7 @@ struct Findings {
 
 fn boot(engine: &dyn Engine, facts: Facts<'_>, policy: &Policy, judged: &Judged<'_>) -> PartVerdict {
     let Standing::Enrolled { root, chain, witness, node_ids, ak_name } = facts.standing else {
-        return PartVerdict::unknown("no enrolment record: a key in software would pass every other check");
+        return PartVerdict::unknown(NOT_ENROLLED);
     };
     let mut found = Findings::default();
     if node_ids.iter().any(|id| policy.denies_ek(id)) || policy.denies_ak(ak_name) {
@@ -184,7 +192,7 @@ fn bank_pcr(facts: Facts<'_>, policy: &Policy, bank: &QuotedBank<'_>, pcr: usize
 }
 
 /// Whether the log says that the loader left the firmware. Kernels before 5.3 do not append the firmware's last events.
-fn has_exit(boot: &MeasuredBoot<'_>) -> bool {
+pub fn has_exit(boot: &MeasuredBoot<'_>) -> bool {
     let SentLog::Read { log, .. } = boot.log() else { return false };
     let mut events = log.events().map_while(Result::ok);
     events
@@ -295,6 +303,7 @@ const RESIDUAL_TRUST: [&str; 5] = [
     "the author of the policy",
     "that this TPM sits in the machine which is meant",
 ];
+const NOT_ENROLLED: &str = "no enrolment record: a key in software would pass every other check";
 const NOT_ASSESSED: &str = "not assessed";
 const ALL_PCRS: u32 = 0x00ff_ffff;
 /// PCRs that only firmware, boot loaders and the kernel's stub write, and so a boot log covers; PCR 10 is IMA's, 15

@@ -23,7 +23,7 @@ pub enum PcrState {
     Replayed,
     /// The quoted value is the replay followed by one extension of zeros that no log holds: the OS closed this bank.
     Capped,
-    /// An event has no digest for this bank, or there is no log: nothing is known.
+    /// An event has no digest for this bank, no event is of this PCR beyond 7, or there is no log: nothing is known.
     NotCovered,
     /// The log leads elsewhere.
     Mismatch {
@@ -213,10 +213,14 @@ fn state(
     match (is_whole, value.as_bytes() == quoted) {
         (true, true) => PcrState::Replayed,
         _ if cap().as_bytes() == quoted => PcrState::Capped,
+        // No event of this boot's log: written later, by an OS that keeps another log or none.
+        (true, false) if pcr > LAST_FIRMWARE_PCR && replayed.events() == 0 => PcrState::NotCovered,
         (true, false) => PcrState::Mismatch { replayed: value },
         (false, _) => PcrState::NotCovered,
     }
 }
 
+/// Firmware writes PCR 0 to 7 and logs all of it; the OS may write the others (PFP 1.06, 3.3.4).
+const LAST_FIRMWARE_PCR: usize = 7;
 /// PCR 10.
 const IMA_PCR: usize = 10;

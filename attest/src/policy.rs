@@ -103,7 +103,7 @@ impl Policy {
         self.text.reenrolment_keys.iter().map(|key| key.0)
     }
 
-    /// SHA-256 of the certificates of authorities whose SHA-1 signatures are accepted.
+    /// Key ids (SHA-256 of the SubjectPublicKeyInfo) of authorities whose SHA-1 signatures count.
     pub fn sha1_authorities(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
         self.text.sha1_authorities.iter().map(|digest| digest.0)
     }

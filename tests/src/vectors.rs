@@ -37,6 +37,11 @@ pub fn read(file: &str) -> Option<Vec<u8>> {
     fs::read(root().join(file)).ok()
 }
 
+/// Where a vector lies, whether it is there or not.
+pub fn path(file: &str) -> PathBuf {
+    root().join(file)
+}
+
 fn manifest() -> Vec<Vector> {
     let listed = read("manifest.json").and_then(|bytes| serde_json::from_slice::<Vec<serde_json::Value>>(&bytes).ok());
     let entry = |entry: serde_json::Value| {

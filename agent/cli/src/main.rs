@@ -3,6 +3,8 @@
 //! Every subcommand answers with an exit code (0 yes, 1 no, 2 unknown, 3 error), prints one JSON object instead of text
 //! with `--json`, and says on stderr what is wrong, where, and what to do next.
 
+mod check;
+mod check_report;
 mod completion;
 mod draft;
 mod enroll;
@@ -10,12 +12,15 @@ mod event_words;
 mod explain;
 mod failure;
 mod input;
+mod kept_counters;
 mod keygen;
 mod log;
 mod output;
 mod place;
 mod policy;
+mod quote_files;
 mod serve;
+mod tpm_endorsement;
 mod verify;
 
 use crate::{
@@ -38,9 +43,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(Box<check::Args>),
     Enroll(enroll::Args),
-    Verify(verify::Args),
     Serve(serve::Args),
+    Verify(verify::Args),
     Completion(completion::Args),
     Explain(explain::Args),
     Keygen(keygen::Args),
@@ -51,9 +57,10 @@ enum Command {
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let output = Output::new(cli.json);
     match cli.command {
+        Command::Check(args) => check::run(&args, &output),
         Command::Enroll(args) => enroll::run(&args, &output),
-        Command::Verify(args) => verify::run(&args, &output),
         Command::Serve(args) => serve::run(&args, &output),
+        Command::Verify(args) => verify::run(&args, &output),
         Command::Completion(args) => completion::run(&args, &output),
         Command::Explain(args) => explain::run(&args, &output),
         Command::Keygen(args) => keygen::run(&args, &output),
