@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use aws_lc_rs::hmac;
-use garant_hw::tpm::{Transport, TransportError};
+use garant_attest::ledger::EntryZero;
+use garant_hw::tpm::{Tpm, Transport, TransportError};
 use garant_tests::swtpm::{PROVISIONED_CERTIFICATE_INDICES, Swtpm};
 use garantd::{
     budget::TPM_QUOTES_WAITING,
+    entry_zero::{self, EntryError, LedgerPcr},
     tpm_chip::{Chip, ChipError, Credential},
     tpm_device::{TpmAddress, TpmDevice},
     tpm_task::{self, Asker, TaskError, TpmClient},
@@ -50,19 +52,13 @@ impl<F: FnMut(&mut TpmDevice, u32)> Transport for Watched<F> {
 
 const QUOTE: u32 = 0x158;
 const PCR_READ: u32 = 0x17e;
-/// TPM2_PCR_Extend of PCR 16 in SHA-256: what another user of the TPM may do at any time.
-const EXTEND_16: [u8; 65] = {
-    let mut command = [0x11; 65];
-    let head = [
-        0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, 16, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0x0b,
-    ];
-    let mut at = 0;
-    while at < head.len() {
-        command[at] = head[at];
-        at += 1;
-    }
-    command
-};
+const PCR_EXTEND: u32 = 0x182;
+/// TPM2_PCR_Extend in SHA-256: what another user of the TPM may do at any time.
+fn extend_by_another(device: &mut TpmDevice, pcr: u8) {
+    let head = [0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, pcr, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0];
+    let command = [&head[..], &[0, 0, 0, 1, 0, 0x0b], &[0x11; 32]].concat();
+    device.exchange(&command, &mut [0; 64]).unwrap();
+}
 
 fn watched<F: FnMut(&mut TpmDevice, u32)>(swtpm: &Swtpm, before: F) -> (Watched<F>, Arc<AtomicU32>) {
     let reads = Arc::new(AtomicU32::new(0));
@@ -109,7 +105,7 @@ async fn a_pcr_that_changes_between_quote_and_values_costs_another_quote() {
     let (transport, _) = watched(&swtpm, move |device, code| {
         if code == PCR_READ && changes > 0 {
             changes -= 1;
-            device.exchange(&EXTEND_16, &mut [0; 64]).unwrap();
+            extend_by_another(device, 16);
         }
     });
     let (tpm, _end) = tpm_task::start(Chip::take(transport, LEDGER_PCR).unwrap()).unwrap();
@@ -122,7 +118,7 @@ async fn pcrs_that_never_hold_still_are_busy_and_not_a_false_answer() {
     let Some(swtpm) = Swtpm::blank("sha256") else { return };
     let (transport, _) = watched(&swtpm, |device, code| {
         if code == PCR_READ {
-            device.exchange(&EXTEND_16, &mut [0; 64]).unwrap();
+            extend_by_another(device, 16);
         }
     });
     let (tpm, _end) = tpm_task::start(Chip::take(transport, LEDGER_PCR).unwrap()).unwrap();
@@ -185,6 +181,19 @@ async fn a_tpm_that_goes_away_ends_the_task_and_every_asker_is_told() {
     assert_eq!(tpm.extend(vec![1]).await.unwrap_err(), TaskError::Gone);
 }
 
+#[test]
+fn an_extension_between_the_look_and_entry_0_is_noticed() {
+    let Some(swtpm) = Swtpm::blank("sha256") else { return };
+    let (transport, _) = watched(&swtpm, |device, code| {
+        if code == PCR_EXTEND {
+            extend_by_another(device, LEDGER_PCR);
+        }
+    });
+    let entry = EntryZero::new([1; 32], [2; 32], [3; 32], None);
+    let extended = entry_zero::extend(&mut Tpm::new(transport), LedgerPcr::USUAL, &entry);
+    assert!(matches!(extended, Err(EntryError::NotFirst { pcr: LEDGER_PCR, bank: "sha256" })), "{extended:?}");
+}
+
 /// TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET for the EK in a certificate, by tpm2-tools.
 fn credential(swtpm: &Swtpm, index: u32, public: &[u8], name: &[u8]) -> Credential {
     let sized = [&u16::try_from(public.len()).unwrap().to_be_bytes()[..], public].concat();
@@ -207,7 +216,7 @@ const SECRET: &[u8] = b"a secret that stays in the task.";
 
 /// Public areas of the certified EKs and the AK's Name, taken before the task has the TPM.
 fn credentials(swtpm: &Swtpm) -> Vec<Credential> {
-    use garant_hw::tpm::{Tpm, templates};
+    use garant_hw::tpm::templates;
     let mut tpm = Tpm::new(device(swtpm));
     let ak = tpm.create_primary(&templates::ak_template(templates::AkGeneration::CURRENT).unwrap()).unwrap();
     tpm.flush(ak.handle).unwrap();
