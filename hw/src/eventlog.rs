@@ -239,6 +239,11 @@ impl<'a> Iterator for Events<'a, '_> {
 }
 
 impl<'a> Events<'a, '_> {
+    /// Bytes that were not read: padding, or what follows a fault.
+    pub fn unread_bytes(&self) -> usize {
+        self.reader.bytes.len()
+    }
+
     fn read(&mut self, number: u32) -> Result<Event<'a>, LogError> {
         if number > budget::LOG_EVENTS {
             return Err(LogError::TooMany);

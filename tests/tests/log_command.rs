@@ -62,7 +62,7 @@ fn every_log_prints_what_is_expected_of_it_as_json() {
         for (bank, values) in pcrs(&expected["pcrs"]) {
             assert_eq!(pcrs(&found["pcrs"])[&bank], values, "{}: {bank}", vector.file);
         }
-        for key in ["banks", "format", "spec", "uintn"] {
+        for key in ["banks", "format", "spec", "uintn", "trailing"] {
             assert_eq!(found["info"][key], expected["info"][key], "{}: {key}", vector.file);
         }
         for (bank, digests) in expected["efi_app_digests"].as_object().into_iter().flatten() {
@@ -100,6 +100,18 @@ fn a_cut_log_prints_what_is_left_and_ends_with_exit_code_3() {
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(json(&output)["entries"].as_array().unwrap().len(), 2);
     assert!(String::from_utf8(output.stderr).unwrap().contains("event 2 at byte"));
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_exit_code_3_and_help_with_0() {
+    for wrong in [&["log"][..], &["log", "a", "b"], &["log", "--verbose", "a"], &["frob"], &[], &["log", "/nowhere"]] {
+        assert_eq!(garant(wrong).status.code(), Some(3), "{wrong:?}");
+    }
+    for help in [&["--help"][..], &["--version"], &["log", "--help"], &["help", "log"]] {
+        let output = garant(help);
+        assert_eq!(output.status.code(), Some(0), "{help:?}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{help:?}");
+    }
 }
 
 #[test]

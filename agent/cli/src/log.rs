@@ -98,7 +98,7 @@ impl<'l, 'a> ReadLog<'l, 'a> {
 
     fn info(&self) -> Value {
         let banks: Vec<String> = self.log.banks().iter().map(ToString::to_string).collect();
-        match self.log.format() {
+        let mut info = match self.log.format() {
             Format::CryptoAgile { major, minor, errata, uintn } => json!({
                 "banks": banks,
                 "format": "crypto-agile",
@@ -106,7 +106,18 @@ impl<'l, 'a> ReadLog<'l, 'a> {
                 "uintn": uintn,
             }),
             Format::LegacySha1 => json!({ "banks": banks, "format": "legacy-sha1" }),
+        };
+        if let (Value::Object(info), 1..) = (&mut info, self.unread_bytes()) {
+            info.insert("trailing".to_owned(), self.unread_bytes().into());
         }
+        info
+    }
+
+    /// Padding behind the last event, or what a fault kept from being read.
+    fn unread_bytes(&self) -> usize {
+        let mut events = self.log.events();
+        events.by_ref().for_each(drop);
+        events.unread_bytes()
     }
 
     fn words(&self, event: &Event<'_>, covered: Option<CoveredData<'_>>) -> String {
