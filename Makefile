@@ -79,3 +79,8 @@ check: deps arrows ## lints, conventions, and builds for bare metal
 arrows: deps ## refuse any dependency between our crates that the design does not have
 	$(say) 'checking the arrows between crates'
 	cargo test --locked --quiet --package garant-tests --test arrows
+
+SECONDS := 60
+fuzz: deps ## feed the parsers what nobody would send, SECONDS=60 for each target
+	$(say) 'fuzzing each target for $(SECONDS) s'
+	tests/fuzz/run $(SECONDS)

@@ -94,7 +94,7 @@ fn own_dependencies(manifest: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
     manifest.lines().filter(move |line| {
         if line.starts_with('[') {
-            inside = line.ends_with("dependencies]");
+            inside = line.ends_with("dependencies]") && *line != "[workspace.dependencies]";
         }
         inside && line.contains('=') && !line.contains("workspace = true")
     })

@@ -1,0 +1,261 @@
+//! Writes seeds for the fuzz targets below a folder: parts of the vectors and of forged answers, for each target a folder.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::as_conversions, reason = "tests")]
+
+use garant_attest::{
+    cbor::{self, Bytes, Bytes32, CborError},
+    ear::{Ear, Issue, Subject},
+    engine::sha256,
+    enrolment::{self, Enrolment},
+    merkle::Tree,
+    verdict::{Answer, Basis, Link, PartVerdict, TrustVector, Verdict},
+    verify::Challenge,
+    wire::{self, Ask, Credential, CredentialAnswer, CredentialChallenge, EkClaim, Identity, Kind, Mode},
+};
+use garant_channel::engine::FastEngine;
+use garant_hw::eventlog::EventLog;
+use garant_tests::{
+    forge::{self, Node},
+    vectors,
+};
+use std::{fs, path::PathBuf};
+
+fn main() {
+    let root = PathBuf::from(std::env::args_os().nth(1).expect("usage: fuzz_seeds FOLDER"));
+    let mut number = 0;
+    let mut put = |target: &str, bytes: &[u8]| {
+        number += 1;
+        fs::create_dir_all(root.join(target)).unwrap();
+        fs::write(root.join(target).join(number.to_string()), bytes).unwrap();
+    };
+    from_vectors(&mut put);
+    forged(&mut put);
+}
+
+fn from_vectors(put: &mut impl FnMut(&str, &[u8])) {
+    for vector in vectors::under("") {
+        let bytes = &vector.bytes[..];
+        match vector.file.rsplit('.').next() {
+            Some("ima") => put("ima", &bytes[..bytes.len().min(8192)]),
+            Some("der" | "crt" | "pem" | "cer") => put("certificate", bytes),
+            _ if vector.file.starts_with("eventlogs/") && vector.file.ends_with(".bin") => {
+                put("eventlog", bytes);
+                event_data(bytes, put);
+            }
+            _ if vector.file.starts_with("quotes/") => {
+                put("quote", bytes);
+                put("public_area", bytes);
+                put("certificate", bytes);
+            }
+            _ => (),
+        }
+    }
+    // An endorsement key with all authorities behind it, as some chips hold them.
+    let authorities: Vec<u8> = vectors::under("certs/ca/").into_iter().flat_map(|vector| vector.bytes).collect();
+    vectors::under("certs/ek/").iter().for_each(|ek| put("certificate", &[&ek.bytes[..], &authorities].concat()));
+}
+
+/// Type and data of the first event of each type.
+fn event_data(log: &[u8], put: &mut impl FnMut(&str, &[u8])) {
+    let Ok(log) = EventLog::parse(log) else { return };
+    let mut seen = std::collections::BTreeSet::new();
+    for event in log.events().map_while(Result::ok).filter(|event| event.untrusted_data.len() < 8192) {
+        if seen.insert(event.event_type.0) {
+            put("eventdata", &[&event.event_type.0.to_le_bytes(), event.untrusted_data].concat());
+        }
+    }
+}
+
+fn forged(put: &mut impl FnMut(&str, &[u8])) {
+    let mut node = Node::new(forge::log(&[(0, 4, b"\0\0\0\0"), (4, 5, b"boot"), (7, 4, b"\0\0\0\0")]));
+    node.ima = Some(vectors::read("ima/h12ssl.ima").unwrap_or_default().into_iter().take(400).collect());
+    node.commits = vec![1; 96];
+    node.boot();
+    let challenge = Node::challenge(Kind::TlsServer);
+    let evidence = node.evidence([0; 32]);
+    let (attest, signature) = node.quote([0; 32]);
+    put("public_area", &node.ak_public);
+    put("public_area", &signature);
+    put("quote", &attest);
+    put("ledger", &[&[u8::try_from(node.entry_zero.len()).unwrap()][..], &node.entry_zero, &node.commits].concat());
+    put("wire", &evidence);
+    parts(&evidence, put);
+    for answer in [node.fresh(&challenge), node.cached(&challenge)] {
+        put("wire", &answer);
+        put("verify", &answer);
+        put("verify", &agreeing(&node, &challenge, answer));
+    }
+    messages(put);
+    statements(&node, put);
+    put("policy", POLICY.as_bytes());
+    put("image", &unified_image());
+    put("smbios", &smbios());
+    put("tpm", &tpm_answers());
+}
+
+/// The same answer for an engine whose digests are all zero.
+fn agreeing(node: &Node, challenge: &Challenge, mut answer: Vec<u8>) -> Vec<u8> {
+    let leaf = wire::leaf(&FastEngine, challenge.kind, &challenge.nonce, &challenge.binder).unwrap();
+    let root = Tree::new(&FastEngine, [&node.others[..], &[leaf]].concat()).unwrap().root();
+    let pcrs: Vec<u8> =
+        node.banks.iter().flat_map(|(_, pcrs)| pcrs.iter().flat_map(|pcr| pcr.as_bytes().to_vec())).collect();
+    for root in [root, [77; 32]] {
+        let (attest, _) = node.quote(root);
+        let extra =
+            wire::extra_data(&FastEngine, &root, &node.session_public(), &sha256(&FastEngine, &[&node.claims()]));
+        let pcr_digest = &attest[attest.len() - 32..];
+        [&root[..], &extra.unwrap(), pcr_digest, &pcrs].into_iter().for_each(|digest| zero(&mut answer, digest));
+    }
+    answer
+}
+
+/// Overwrites the first place where `digest` stands.
+fn zero(bytes: &mut [u8], digest: &[u8]) {
+    if let Some(at) = bytes.windows(digest.len()).position(|window| window == digest) {
+        bytes[at..at + digest.len()].fill(0);
+    }
+}
+
+/// The value of each part of the collection.
+fn parts(evidence: &[u8], put: &mut impl FnMut(&str, &[u8])) {
+    use garant_attest::evidence::{EAT_TYPE, Evidence, IMA_TYPE, KEY_TYPE, LEDGER_TYPE, PCRS_TYPE, QUOTE_TYPE};
+    let evidence = Evidence::decode(evidence).unwrap();
+    let records = [
+        (Some(evidence.eat), EAT_TYPE),
+        (evidence.ima, IMA_TYPE),
+        (Some(evidence.key), KEY_TYPE),
+        (Some(evidence.pcrs), PCRS_TYPE),
+        (Some(evidence.quote), QUOTE_TYPE),
+        (Some(evidence.ledger), LEDGER_TYPE),
+    ];
+    for (record, media_type) in records {
+        put("wire", record.unwrap().bytes(media_type, usize::MAX).unwrap());
+    }
+}
+
+fn messages(put: &mut impl FnMut(&str, &[u8])) {
+    let claim = EkClaim(Bytes::new(b"certificate"), Some(0x01c0_000a), Some(Bytes::new(b"template")));
+    let credential = Credential(0, Bytes::new(b"blob"), Bytes::new(b"secret"));
+    let identity =
+        Identity::new(b"ak", core::iter::once(claim).collect(), core::iter::once(Bytes::new(b"authority")).collect());
+    put("wire", &cbor::encode(&identity).unwrap());
+    put("wire", &cbor::encode(&CredentialChallenge::new([1; 32], core::iter::once(credential).collect())).unwrap());
+    put("wire", &cbor::encode(&CredentialAnswer::new(core::iter::once(Bytes32::new([2; 32])).collect())).unwrap());
+    put(
+        "wire",
+        &cbor::encode(&Ask::new([3; 32], Mode::Cached, core::iter::once(Bytes32::new([4; 32])).collect(), 7)).unwrap(),
+    );
+}
+
+/// Statements of a key whose id is zero, as engines see it whose digests are all zero.
+fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
+    let sign = |_: &[u8]| Ok::<_, CborError>([0; 64]);
+    let name = [&[0x00, 0x0b][..], &[0; 32]].concat();
+    let enrolment = Enrolment {
+        time: 7,
+        node_id: Bytes32::new([1; 32]),
+        ek_certificates: core::iter::once(Bytes::new(b"certificate")).collect(),
+        ek_names: core::iter::once(Bytes::new(b"name")).collect(),
+        intermediates: enrolment::List::new(),
+        ak_public: Bytes::new(&node.ak_public),
+        ak_name: Bytes::new(&name),
+    };
+    put("statement", &enrolment::seal(&enrolment, [0; 32], sign).unwrap());
+    let part = || PartVerdict {
+        answer: Answer::Yes,
+        reasons: vec!["reason".into()],
+        links: vec![Link { what: "quote".into(), basis: Basis::Silicon }],
+    };
+    let verdict = Verdict {
+        boot: part(),
+        place: part(),
+        owner: part(),
+        workload: part(),
+        closed: Answer::Unknown,
+        channel: Kind::TlsServer,
+        residual_trust: vec!["hands in the case".into()],
+        expires: Some(150),
+        policy_digest: Some([9; 32]),
+        vector: TrustVector { executables: 3, ..TrustVector::default() },
+    };
+    let subject = Subject { node_id: [1; 32], ak_name: b"name", boot_id: Some([2; 32]), session_key: Some([3; 32]) };
+    let issue = Issue { issued: 100, lifetime_s: 600, audience: Some("me"), nonce: None, build: "0" };
+    put("statement", &Ear::new(&verdict, &subject, &issue).seal([0; 32], sign).unwrap());
+}
+
+/// An SMBIOS 3 entry point, and a table of one system.
+fn smbios() -> Vec<u8> {
+    let mut bytes = b"_SM3_\0\x18\x03\x07\0\x01\0\0\x10\0\0\0\0\0\0\0\0\0\0".to_vec();
+    bytes[5] = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    bytes.extend([1, 27, 0, 1, 1, 2, 0, 3]);
+    bytes.extend([7; 19]);
+    bytes.extend(b"maker\0product\0serial\0\0\x7f\x04\0\0\0\0");
+    bytes
+}
+
+/// TPM2_PCR_Read's answer of a TPM (TPM 2.0 Part 3, 22.4) as the target reads it.
+fn tpm_answers() -> Vec<u8> {
+    let body = [&[0, 0, 0, 1, 0, 0, 0, 1, 0, 0x0b, 3, 1, 0, 0, 0, 0, 0, 1, 0, 32][..], &[7; 32]].concat();
+    let size = u8::try_from(10 + body.len()).unwrap();
+    [&[4, size, 0, 0x80, 0x01, 0, 0, 0, size, 0, 0, 0, 0][..], &body].concat()
+}
+
+/// A unified kernel image that has nothing inside, as small as may be.
+fn unified_image() -> Vec<u8> {
+    let kernel = image(&[(".text", b"Linux initrd LOADED_IMAGE::LoadOptions")]);
+    image(&[
+        (".sdmagic", b"#### LoaderInfo: systemd-stub 252.39 ####"),
+        (".osrel", b"ID=debian"),
+        (".cmdline", b"quiet"),
+        (".initrd", b"cpio"),
+        (".linux", &kernel),
+    ])
+}
+
+/// A PE32+ file with these sections.
+fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let u32_at = |file: &mut Vec<u8>, at: usize, value: usize| {
+        file[at..at + 4].copy_from_slice(&u32::try_from(value).unwrap().to_le_bytes());
+    };
+    let headers_bytes = (328 + sections.len() * 40).next_multiple_of(512);
+    let mut file = vec![0; headers_bytes];
+    file[..2].copy_from_slice(b"MZ");
+    file[60] = 64;
+    file[64..72].copy_from_slice(&[b'P', b'E', 0, 0, 0x64, 0x86, u8::try_from(sections.len()).unwrap(), 0]);
+    file[84] = 240;
+    u32_at(&mut file, 88, 0x20b);
+    u32_at(&mut file, 88 + 60, headers_bytes);
+    u32_at(&mut file, 88 + 108, 16);
+    for (at, (name, content)) in (328..).step_by(40).zip(sections) {
+        file[at..at + name.len()].copy_from_slice(name.as_bytes());
+        let raw_at = file.len();
+        u32_at(&mut file, at + 8, content.len());
+        u32_at(&mut file, at + 16, content.len().next_multiple_of(512));
+        u32_at(&mut file, at + 20, raw_at);
+        file.extend(*content);
+        file.resize(file.len().next_multiple_of(512), 0);
+    }
+    file
+}
+
+/// Every table and most keys that a policy knows.
+const POLICY: &str = r#"
+roots = ["silicon", "test"]
+max_age_s = 300
+configurations = ["0000000000000000000000000000000000000000000000000000000000000000"]
+deny_ak = ["000b"]
+[secure_boot]
+enabled = true
+db = ["0000000000000000000000000000000000000000000000000000000000000000"]
+[pins.sha256]
+0 = ["0000000000000000000000000000000000000000000000000000000000000000"]
+[[image]]
+name = "node"
+kernel = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+cmdline = "quiet"
+[image.extends.sha256]
+12 = []
+[[event]]
+pcr = 4
+name = "loader"
+digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+"#;
