@@ -7,6 +7,7 @@ pub mod garant;
 pub mod garantd;
 pub mod impostor;
 pub mod qemu;
+pub mod scene;
 pub mod slow_tpm;
 pub mod swtpm;
 pub mod uefi_variables;

@@ -64,6 +64,9 @@ pub(crate) struct Args {
     /// Save the answer, to check later what it showed now.
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     save: Option<PathBuf>,
+    /// Write the boot event log that came with the answer here, for `garant log` and `garant policy`.
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    boot_log: Option<PathBuf>,
     /// Check a saved answer instead of asking.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
@@ -210,12 +213,14 @@ impl Case<'_> {
                 judge(&self.rules, &answered, record)
             }
         };
+        let held_log = memory.log.as_ref().map(|(_, log)| log.as_slice());
+        if let (Some(file), Some(log)) = (&self.args.boot_log, sent_log(answer).or(held_log)) {
+            save(file, log)?;
+        }
         if let Some(file) = &self.args.save {
             let signed = self.seal(&judgement).transpose()?;
-            let log = memory.log.as_ref().map(|(_, log)| log.as_slice());
-            let bundle = Bundle::new(kind, nonce, binder, answer, log, signed.as_deref());
-            let bytes = bundle.encode().map_err(VerifierError::Encoding)?;
-            fs::write(file, bytes).map_err(|source| VerifierError::File { path: file.clone(), source })?;
+            let bundle = Bundle::new(kind, nonce, binder, answer, held_log, signed.as_deref());
+            save(file, &bundle.encode().map_err(VerifierError::Encoding)?)?;
         }
         Ok(Some(judgement))
     }
@@ -299,7 +304,11 @@ fn claimed_name(identity: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    fs::write(file, bytes).map_err(|source| failure(VerifierError::File { path: file.to_owned(), source }))
+    save(file, bytes).map_err(failure)
+}
+
+fn save(file: &Path, bytes: &[u8]) -> Result<(), VerifierError> {
+    fs::write(file, bytes).map_err(|source| VerifierError::File { path: file.to_owned(), source })
 }
 
 fn public_key(text: &str) -> Result<[u8; 32], String> {
