@@ -76,6 +76,8 @@ test: uki ## every test, end to end included (up to 20 minutes)
 	cargo build --locked --workspace --all-targets
 	$(say) 'running all tests'
 	cargo test --locked --workspace --no-fail-fast
+	$(say) 'fuzzing each parser for 3 s'
+	tests/fuzz/run 3
 
 check: deps arrows ## lints, conventions, and builds for bare metal
 	$(say) 'checking format and lints'
@@ -104,4 +106,5 @@ soak: test ## what takes longer (up to 60 minutes)
 	    $(MAKE) --no-print-directory --directory=target/soak/$$folder uki || exit 1; done
 	cmp target/soak/one/target/image/node.efi target/soak/another/below/target/image/node.efi
 	cmp target/soak/one/target/image/manifest.toml target/soak/another/below/target/image/manifest.toml
+	$(say) 'fuzzing each parser for 60 s'
 	tests/fuzz/run 60
