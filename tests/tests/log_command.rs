@@ -137,6 +137,18 @@ fn data_that_no_digest_covers_is_marked_and_cannot_command_the_terminal() {
     assert!(entries[2].get("says").is_none() && entries[2].get("untrusted_says").is_some());
 }
 
+#[test]
+fn the_list_of_boot_applications_is_complete_only_where_the_end_of_boot_services_is_covered() {
+    let is_complete = |log: &CraftedLog| json(&log_command(&log.bytes(), &["--json"]))["efi_apps_complete"] == true;
+    let exit = b"Exit Boot Services Invocation";
+    let mut whole = CraftedLog::of(&[Hash::Sha256]);
+    whole.measuring(4, EventType::EFI_BOOT_SERVICES_APPLICATION, b"image", b"path");
+    assert!(!is_complete(&whole), "no such event");
+    assert!(!is_complete(whole.clone().measuring(5, EventType::EFI_ACTION, b"x", exit)), "not covered");
+    assert!(!is_complete(whole.clone().event(4, EventType::EFI_ACTION, exit)), "another PCR");
+    assert!(is_complete(whole.event(5, EventType::EFI_ACTION, exit)));
+}
+
 /// What `tpm2_eventlog` prints under "pcrs:"; `None` where it refuses the log, or dies of it.
 fn peer_pcrs(bytes: &[u8]) -> Option<Pcrs> {
     let file = scratch(bytes);

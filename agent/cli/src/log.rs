@@ -159,6 +159,17 @@ impl<'l, 'a> ReadLog<'l, 'a> {
     }
 }
 
+impl ReadLog<'_, '_> {
+    /// Whether the log goes on to where the operating system takes over, past the last boot application (PFP 1.06,
+    /// §10.4.1, EV_EFI_ACTION). Kernels that do not append the firmware's final events cut it before.
+    fn leaves_boot_services(&self) -> bool {
+        self.entries.iter().any(|(event, covered)| {
+            let is_action = event.event_type == EventType::EFI_ACTION && event.pcr == EXIT_BOOT_SERVICES_PCR;
+            is_action && covered.is_some_and(|data| data.bytes() == EXIT_BOOT_SERVICES)
+        })
+    }
+}
+
 impl fmt::Display for ReadLog<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.header())?;
@@ -170,6 +181,12 @@ impl fmt::Display for ReadLog<'_, '_> {
             let pcr = if event.is_measured() { event.pcr.to_string() } else { "-".to_owned() };
             let (number, kind) = (event.number, event.event_type.to_string());
             writeln!(f, "{number:>5} {pcr:>3} {kind:<33} {}", self.words(event, *covered))?;
+        }
+        if !self.leaves_boot_services() {
+            writeln!(
+                f,
+                "\nno event covers the end of boot services: more boot applications may have run than are listed"
+            )?;
         }
         for bank in self.banks() {
             writeln!(f, "\n{}", bank.bank().name())?;
@@ -200,6 +217,7 @@ impl Serialize for ReadLog<'_, '_> {
             "not_covered": Map::from_iter(self.banks().map(not_covered)),
             "start_locality": self.replayed.start_locality(),
             "efi_app_digests": self.applications(),
+            "efi_apps_complete": self.leaves_boot_services(),
             "data_checked_in": self.carrying.name(),
             "entries": entries,
             "fault": self.replayed.fault().map(|fault| fault.to_string()),
@@ -216,6 +234,11 @@ fn pcr_values(bank: &ReplayedBank) -> impl Iterator<Item = (usize, Result<String
 
 /// The bank in which data is checked: SHA-1 only where there is no other.
 const CARRYING: [Hash; 3] = [Hash::Sha256, Hash::Sha384, Hash::Sha512];
+
+/// PFP 1.06, §3.3.4.6.
+const EXIT_BOOT_SERVICES_PCR: u32 = 5;
+/// PFP 1.06, §10.4.1.
+const EXIT_BOOT_SERVICES: &[u8] = b"Exit Boot Services Invocation";
 
 const EXAMPLES: &str = "\
 Examples:
