@@ -2,6 +2,7 @@
 //! whoever verifies the node knows every option, and none names a program.
 
 use crate::budget::{CONFIGURATION_BYTES, LISTED_KEYS};
+use garant_hw::tpm::templates::EK_TEMPLATES;
 use serde::Deserialize;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -23,9 +24,26 @@ pub struct Configuration {
     pub ima_list: PathBuf,
     /// The firmware's SMBIOS tables.
     pub smbios: PathBuf,
+    /// EK certificates for a chip that holds none.
+    pub ek_certificate: Vec<EkCertificate>,
     /// Verifiers that the node dials by itself.
     pub push: Vec<Push>,
 }
+
+/// An EK certificate in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EkCertificate {
+    /// NV index where the TCG EK Credential Profile would have it.
+    pub index: EkIndex,
+    /// The file, DER.
+    pub file: PathBuf,
+}
+
+/// An NV index that the TCG EK Credential Profile has for certificates (2.6, 2.2.1.4 and 2.2.1.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct EkIndex(pub u32);
 
 /// A verifier that the node dials at boot and again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -147,8 +165,18 @@ impl Default for Configuration {
             boot_log: "/sys/kernel/security/tpm0/binary_bios_measurements".into(),
             ima_list: "/sys/kernel/security/ima/binary_runtime_measurements".into(),
             smbios: "/sys/firmware/dmi/tables/DMI".into(),
+            ek_certificate: Vec::new(),
             push: Vec::new(),
         }
+    }
+}
+
+impl TryFrom<u32> for EkIndex {
+    type Error = &'static str;
+
+    fn try_from(index: u32) -> Result<EkIndex, &'static str> {
+        let is_known = EK_TEMPLATES.iter().any(|template| template.certificate_index == index);
+        if is_known { Ok(EkIndex(index)) } else { Err(NOT_AN_EK_INDEX) }
     }
 }
 
@@ -223,6 +251,7 @@ fn line_of(text: &str, offset_bytes: usize) -> usize {
 
 /// Port of garantd. Not registered: in IANA's user range, unassigned in 2026.
 const DEFAULT_PORT: u16 = 8460;
+const NOT_AN_EK_INDEX: &str = "expected the NV index of an EK certificate: 0x01c00002 (RSA-2048), 0x01c0000a (P-256) or one of 0x01c00012 to 0x01c0001e";
 const NOT_A_KEY: &str = "a verifier's key is 64 hexadecimal digits, as `garant keygen` prints it";
 const NOT_AN_ENDPOINT: &str = "an address is host:port, an IPv6 address in brackets";
 
@@ -245,11 +274,11 @@ mod tests {
     #[test]
     fn the_example_parses_and_explains_every_option() {
         let example = parse(EXAMPLE).unwrap();
-        assert_eq!(example.push.len(), 1);
+        assert_eq!((example.push.len(), example.ek_certificate.len()), (1, 1));
         // The names of all fields, from the struct itself.
         let unknown = |table: &str| refused(&format!("{table}nonsense = 1"));
         let mut checked = 0;
-        for message in [unknown(""), unknown("[[push]]\n")] {
+        for message in [unknown(""), unknown("[[push]]\n"), unknown("[[ek_certificate]]\n")] {
             let names = message.split('`').skip(3).step_by(2);
             for name in names {
                 let is_explained = EXAMPLE.lines().any(|line| {
@@ -260,7 +289,15 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 11, "the message no longer lists the options");
+        assert_eq!(checked, 14, "the message no longer lists the options");
+    }
+
+    #[test]
+    fn an_ek_certificate_at_an_index_that_the_profile_does_not_have_is_refused() {
+        let at = |index: &str| parse(&format!("[[ek_certificate]]\nindex = {index}\nfile = \"/ek.der\""));
+        assert!(at("0x01c0000a").is_ok());
+        assert!(at("0x01c00003").is_err());
+        assert!(at("-1").is_err());
     }
 
     #[test]

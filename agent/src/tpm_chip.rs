@@ -24,7 +24,17 @@ pub struct Chip<T> {
     allocated: Vec<Hash>,
     properties: UntrustedProperties,
     ledger_pcr: u8,
+    certificates: Vec<LentCertificate>,
     last: Option<(Quote, PcrValues)>,
+}
+
+/// An EK certificate from a file, for a chip that holds none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LentCertificate {
+    /// NV index where the profile would have it, which names the EK's template.
+    pub certificate_index: u32,
+    /// DER.
+    pub certificate: Vec<u8>,
 }
 
 /// PCR values for each bank of a quote's signed selection that has any: in a bank ascending by PCR, concatenated.
@@ -126,7 +136,13 @@ impl<T: Transport> Chip<T> {
         let ak = tpm.create_primary(&template)?;
         let allocated = tpm.allocated_banks()?.known.to_vec();
         let properties = tpm.properties()?;
-        Ok(Chip { tpm, ak, allocated, properties, ledger_pcr, last: None })
+        Ok(Chip { tpm, ak, allocated, properties, ledger_pcr, certificates: Vec::new(), last: None })
+    }
+
+    /// Lends the chip certificates for EKs of which its NV holds none.
+    pub fn lend(mut self, certificates: Vec<LentCertificate>) -> Chip<T> {
+        self.certificates = certificates;
+        self
     }
 
     /// The AK's TPMT_PUBLIC.
@@ -164,11 +180,12 @@ impl<T: Transport> Chip<T> {
         Err(ChipError::Moving)
     }
 
-    /// EK certificates, templates, nonces and chain from NV.
+    /// EK certificates, templates, nonces and chain from NV; a lent certificate where NV has none.
     pub fn endorsements(&mut self) -> Result<Endorsements, ChipError> {
         let mut found = Endorsements::default();
         for template in EK_TEMPLATES {
-            if let Some(certificate) = self.read_nv(template.certificate_index)? {
+            let in_nv = self.read_nv(template.certificate_index)?;
+            if let Some(certificate) = in_nv.or_else(|| self.lent(template.certificate_index)) {
                 found.keys.push(EndorsementKey {
                     certificate_index: template.certificate_index,
                     certificate,
@@ -246,6 +263,11 @@ impl<T: Transport> Chip<T> {
         let values = Arc::new(banks);
         self.last = Some((quote.clone(), values.clone()));
         Ok(Some(values))
+    }
+
+    fn lent(&self, certificate_index: u32) -> Option<Vec<u8>> {
+        let lent = self.certificates.iter().find(|lent| lent.certificate_index == certificate_index)?;
+        Some(lent.certificate.clone())
     }
 
     fn read_nv(&mut self, index: u32) -> Result<Option<Vec<u8>>, ChipError> {
