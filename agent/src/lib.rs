@@ -10,6 +10,7 @@ pub mod keeper;
 pub mod listen;
 pub mod lockdown;
 pub mod logging;
+pub mod machine;
 pub mod mor;
 pub mod network;
 pub mod notify;

@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use garant_attest::{
     budget,
     cbor::{self, Bytes32},
+    ek::certificates_in_nv,
     evidence::VouchedKey,
     wire::{
         Ask, CredentialAnswer, CredentialChallenge, EkClaim, Fault, Identity, Kind, Mode, Refused, activation_statement,
@@ -175,19 +176,8 @@ fn encode_identity(ak_public: &[u8], endorsements: &Endorsements) -> Result<Vec<
             key.template.as_deref().map(cbor::Bytes::new),
         )
     });
-    let chain = certificates(&endorsements.chain).take(budget::EK_CHAIN).map(cbor::Bytes::new);
+    let chain = certificates_in_nv(&endorsements.chain).into_iter().take(budget::EK_CHAIN).map(cbor::Bytes::new);
     cbor::encode(&Identity::new(ak_public, eks.collect(), chain.collect())).map_err(|_| Refusal::ours())
-}
-
-/// Certificates that lie one after another in NV, cut by their lengths; what is no certificate ends them.
-fn certificates(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let &[0x30, 0x82, high, low, ..] = bytes else { return None };
-        let length = usize::from(u16::from_be_bytes([high, low])).saturating_add(4);
-        let (certificate, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        Some(certificate)
-    })
 }
 
 /// Why a request has no answer.
@@ -244,25 +234,5 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Answer {
         let body = cbor::encode(&Refused::new(refusal.fault, &refusal.what)).unwrap_or_default();
         Answer::new(refusal.status, CBOR, body)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-    use super::*;
-
-    #[test]
-    fn certificates_in_nv_are_cut_by_their_lengths_and_end_at_padding() {
-        let certificate = |fill: u8, length: u16| {
-            let mut bytes = vec![fill; usize::from(length) + 4];
-            bytes[..4].copy_from_slice(&[0x30, 0x82, length.to_be_bytes()[0], length.to_be_bytes()[1]]);
-            bytes
-        };
-        let (one, two) = (certificate(1, 300), certificate(2, 700));
-        let padded = [&one[..], &two, &[0xff; 40]].concat();
-        assert_eq!(certificates(&padded).collect::<Vec<_>>(), [&one[..], &two]);
-        assert_eq!(certificates(&padded[..padded.len() - 60]).collect::<Vec<_>>(), [&one[..]]);
-        assert_eq!(certificates(&[]).count(), 0);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     inherited::{Inherited, KeeperLink, LinkError},
     listen::Listeners,
     lockdown::{self, LockdownError, Needs},
+    machine::Machine,
     push,
     quoting::Quoting,
     routes::Node,
@@ -118,9 +119,9 @@ impl Server {
     pub async fn serve(self, renewal: Duration) -> Result<(), ServerError> {
         let chip = Chip::take(self.tpm, self.ledger_pcr).map_err(ServerError::Tpm)?;
         let ak_public = chip.ak_public().to_vec();
-        let Sources { boot_log, ima, missing } = self.sources;
+        let Sources { boot_log, ima, machine, missing } = self.sources;
         let missing = (!missing.is_empty()).then(|| missing.join("; "));
-        let claims = claims(self.ledger_pcr, missing.as_deref());
+        let claims = claims(self.ledger_pcr, &machine, missing.as_deref());
         let fixed = Fixed::new(&ak_public, &claims, &self.entry_zero, boot_log).map_err(ServerError::Encoding)?;
         let (tpm, tpm_end) = tpm_task::start(chip).map_err(system("start the TPM's thread"))?;
         let session = Session::new(&self.keeper).map_err(ServerError::Session)?;
@@ -142,15 +143,15 @@ impl Server {
     }
 }
 
-fn claims(ledger_pcr: u8, missing: Option<&str>) -> NodeClaims<'_> {
+fn claims<'a>(ledger_pcr: u8, machine: &'a Machine, missing: Option<&'a str>) -> NodeClaims<'a> {
     NodeClaims {
         profile: PROFILE,
         ledger_pcr: ledger_pcr.into(),
         untrusted_version: env!("CARGO_PKG_VERSION"),
-        untrusted_manufacturer: None,
-        untrusted_product: None,
-        untrusted_serial: None,
-        untrusted_chassis_serial: None,
+        untrusted_manufacturer: machine.untrusted_manufacturer.as_deref(),
+        untrusted_product: machine.untrusted_product.as_deref(),
+        untrusted_serial: machine.untrusted_serial.as_deref(),
+        untrusted_chassis_serial: machine.untrusted_chassis_serial.as_deref(),
         untrusted_missing: missing,
     }
 }

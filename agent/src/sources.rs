@@ -1,7 +1,7 @@
-//! What the node reads beside the TPM: boot log and IMA list. Opened before the server is locked down; what cannot be
+//! What the node reads beside the TPM: boot log, IMA list, SMBIOS. Opened before the server is locked down; what cannot be
 //! read is missing from the evidence, which says so, and the rest goes on.
 
-use crate::config::Configuration;
+use crate::{config::Configuration, machine::Machine};
 use garant_attest::budget::{IMA_BYTES, LOG_BYTES};
 use garant_hw::ima::{ImaEntry, ImaList, Template};
 use std::{
@@ -17,28 +17,36 @@ pub struct Sources {
     pub boot_log: Option<Vec<u8>>,
     /// The IMA list, which grows.
     pub ima: Option<Ima>,
+    /// What the firmware says of the machine.
+    pub machine: Machine,
     /// What could not be read and why, for whoever judges the evidence.
     pub missing: Vec<String>,
 }
 
 impl Sources {
-    /// Opens what the configuration names. A kernel without IMA misses nothing.
+    /// Opens what the configuration names. A kernel without IMA or a machine without SMBIOS misses nothing.
     pub fn open(configuration: &Configuration) -> Sources {
         let mut missing = Vec::new();
         let boot_log =
             read_boot_log(&configuration.boot_log).inspect_err(|error| missing.push(format!("boot log: {error}"))).ok();
-        let ima = match Ima::open(&configuration.ima_list) {
-            Ok(ima) => Some(ima),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                missing.push(format!("IMA list: {error}"));
-                None
-            }
-        };
+        let ima = if_there("IMA list", Ima::open(&configuration.ima_list), &mut missing);
+        let machine = if_there("SMBIOS", Machine::read(&configuration.smbios), &mut missing).unwrap_or_default();
         for what in &missing {
             log::warn!("evidence incomplete, {what}");
         }
-        Sources { boot_log, ima, missing }
+        Sources { boot_log, ima, machine, missing }
+    }
+}
+
+/// What is not there is not missing.
+fn if_there<T>(what: &str, opened: io::Result<T>, missing: &mut Vec<String>) -> Option<T> {
+    match opened {
+        Ok(opened) => Some(opened),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            missing.push(format!("{what}: {error}"));
+            None
+        }
     }
 }
 
@@ -179,7 +187,7 @@ mod tests {
         std::fs::write(path("long"), vec![0; LOG_BYTES + 1]).unwrap();
         std::fs::write(path("good"), b"log").unwrap();
         let open =
-            |boot_log, ima_list| Sources::open(&Configuration { boot_log, ima_list, ..Configuration::default() });
+            |boot_log, ima_list| Sources::open(&Configuration { boot_log, ima_list, smbios: path("absent"), ..Configuration::default() });
         for (name, said) in [("empty", "empty"), ("long", "longer"), ("absent", "No such file")] {
             let sources = open(path(name), path("absent"));
             assert!(sources.boot_log.is_none() && sources.ima.is_none());
