@@ -1,18 +1,28 @@
 //! The real garantd on a real TPM command set: what it answers, to whom, and what it does when something breaks.
 
+use aws_lc_rs::hmac;
 use garant_attest::{
     cbor::{self, Bytes, Bytes32},
     identity::IdentityFault,
     ledger::EntryZero,
     measured::SentLog,
+    public_area::{AttestationKey, EncryptionKey, Name},
     verify::{Held, Refusal},
-    wire::{Answer, Fault, Identity, Kind, Mode, Refused, key_statement},
+    wire::{
+        Answer, Credential, CredentialAnswer, CredentialChallenge, Fault, Identity, Kind, Mode, Refused,
+        activation_statement, key_statement,
+    },
 };
 use garant_channel::{
+    engine::FastEngine,
     key::SigningKey,
     tls::{self, Accept},
 };
-use garant_hw::tpm::Tpm;
+use garant_hw::tpm::{
+    Tpm,
+    templates::{AkGeneration, EK_TEMPLATES, ak_template},
+};
+use garant_verifier::credential;
 use garant_tests::{
     asker::{Answered, Asker, BUDGET, digest},
     forge,
@@ -99,10 +109,7 @@ async fn the_identity_lists_the_certified_eks_and_the_ak_of_the_evidence() {
         assert_eq!(indices, [Some(0x01c0_0016), Some(0x01c0_0002)], "ECC before RSA");
         let answered = asker.ask(Mode::Fresh).await.unwrap();
         let verified = answered.verify().unwrap();
-        let ak = garant_attest::public_area::AttestationKey::from_public_area(
-            &garant_channel::engine::FastEngine,
-            identity.1,
-        );
+        let ak = AttestationKey::from_public_area(&FastEngine, identity.1);
         assert_eq!(verified.ak().name(), ak.unwrap().name());
     }
 }
@@ -358,6 +365,91 @@ async fn a_node_tells_a_verifier_with_another_key_nothing_and_tries_again() {
 fn push_to(listener: &TcpListener, verifier: &SigningKey) -> String {
     let key: String = verifier.public().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("[[push]]\naddress = '{}'\nkey = '{key}'\n", listener.local_addr().unwrap())
+}
+
+/// A provisioned TPM, its node, and its RSA EK as a verifier builds it: number 1 in the identity.
+fn certified_node() -> Option<(Swtpm, Garantd, EncryptionKey)> {
+    let tpm = Swtpm::provisioned("sha256")?;
+    let device = tpm.address().parse::<TpmAddress>().unwrap().open().and_then(TpmDevice::new).unwrap();
+    let template = EK_TEMPLATES.iter().find(|template| template.name == "L-1").unwrap().public_area().unwrap();
+    let mut client = Tpm::new(device);
+    let ek = client.create_primary(&template).unwrap();
+    let key = EncryptionKey::from_public_area(&ek.public).unwrap();
+    client.flush(ek.handle).unwrap();
+    drop(client);
+    let node = Garantd::start(&tpm.address(), "");
+    Some((tpm, node, key))
+}
+
+async fn ak_of(asker: &mut Asker) -> AttestationKey {
+    let (_, body) = asker.connection.get("/v1/identity", BUDGET).await.unwrap();
+    AttestationKey::from_public_area(&FastEngine, Identity::decode(&body).unwrap().1).unwrap()
+}
+
+async fn send_credential(asker: &mut Asker, ek_number: u8, made: &credential::Credential) -> (u16, bytes::Bytes) {
+    let mut credentials = heapless::Vec::new();
+    let sent = Credential(ek_number, Bytes::new(&made.blob), Bytes::new(&made.encrypted_secret));
+    credentials.push(sent).unwrap();
+    let challenge = cbor::encode(&CredentialChallenge::new([7; 32], credentials)).unwrap();
+    asker.connection.post("/v1/credential", challenge, BUDGET).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_credential_is_answered_by_a_mac_for_this_channel_and_never_by_the_secret() {
+    let Some((_tpm, node, ek)) = certified_node() else { return };
+    let (mut asker, other) = (Asker::dial(node.address).await.unwrap(), Asker::dial(node.address).await.unwrap());
+    let made = credential::make(&ek, ak_of(&mut asker).await.name()).unwrap();
+    let (status, body) = send_credential(&mut asker, 1, &made).await;
+    assert_eq!(status, 200, "{body:?}");
+    let proof = CredentialAnswer::decode(&body).unwrap().1[0];
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &made.secret[..]);
+    let proves = |kind, nonce: &[u8; 32], binder: &[u8; 32]| {
+        hmac::verify(&key, &activation_statement(kind, nonce, binder), &proof[..]).is_ok()
+    };
+    assert!(proves(Kind::TlsServer, &[7; 32], &asker.binder));
+    assert!(!proves(Kind::TlsServer, &[7; 32], &other.binder), "relayed to another connection");
+    assert!(!proves(Kind::TlsClient, &[7; 32], &asker.binder), "of another kind");
+    assert!(!proves(Kind::TlsServer, &[8; 32], &asker.binder), "to another nonce");
+    assert!(!body.windows(8).any(|part| made.secret.windows(8).any(|secret| secret == part)), "the secret is out");
+}
+
+#[tokio::test]
+async fn a_credential_for_another_key_than_the_node_s_ak_is_the_caller_s_fault() {
+    let Some((_tpm, node, ek)) = certified_node() else { return };
+    let mut asker = Asker::local(&node.socket()).await.unwrap();
+    let name = ak_of(&mut asker).await.name().clone();
+    let other = Name::of(&FastEngine, &ak_template(AkGeneration::CURRENT).unwrap()).unwrap();
+    assert_eq!(send_credential(&mut asker, 1, &credential::make(&ek, &name).unwrap()).await.0, 200);
+    let (status, body) = send_credential(&mut asker, 1, &credential::make(&ek, &other).unwrap()).await;
+    assert_eq!((status, refused(&body).0), (422, Fault::Caller));
+    let (status, body) = send_credential(&mut asker, 7, &credential::make(&ek, &name).unwrap()).await;
+    assert_eq!((status, refused(&body).0), (400, Fault::Caller));
+}
+
+#[tokio::test]
+async fn strangers_wait_for_their_credentials_or_are_told_to_come_back_and_quotes_go_on() {
+    let Some((_tpm, node, ek)) = certified_node() else { return };
+    let mut askers = Vec::new();
+    for _ in 0..6 {
+        askers.push(Asker::dial(node.address).await.unwrap());
+    }
+    let name = ak_of(&mut askers[0]).await.name().clone();
+    let mut asking = tokio::task::JoinSet::new();
+    for mut asker in askers {
+        let made = credential::make(&ek, &name).unwrap();
+        asking.spawn(async move {
+            tokio::time::timeout(Duration::from_secs(5), send_credential(&mut asker, 1, &made)).await.ok()
+        });
+    }
+    let started = Instant::now();
+    let quoted = Asker::dial(node.address).await.unwrap().ask(Mode::Fresh).await.unwrap();
+    assert!(quoted.verify().is_ok() && started.elapsed() < Duration::from_secs(4), "strangers hold quotes back");
+    let ends = asking.join_all().await;
+    let count = |wanted| ends.iter().filter(|end| end.as_ref().map(|(status, _)| *status) == wanted).count();
+    assert_eq!(count(Some(200)), 1, "one in ten seconds");
+    assert!(count(None) == 3 || count(None) == 2, "{} wait", count(None));
+    assert_eq!(count(Some(503)), 5 - count(None), "the rest is told");
+    assert!(ends.iter().flatten().all(|(status, body)| *status == 200 || refused(body).0 == Fault::Busy));
 }
 
 /// A server in this process whose keeper vouches for as many session keys as it asks for.
