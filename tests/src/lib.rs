@@ -1,7 +1,9 @@
 //! Checks the others: end to end, vectors, attacks, fuzz, benches.
 
+pub mod agent_bench;
 pub mod asker;
 pub mod crafted_log;
+pub mod floors;
 pub mod forge;
 pub mod garant;
 pub mod garantd;
