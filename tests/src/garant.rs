@@ -7,9 +7,15 @@ use std::{
 
 /// Runs it and waits.
 pub fn garant(arguments: &[&str]) -> Output {
-    let program = program();
-    let run = Command::new(&program).args(arguments).output();
-    run.unwrap_or_else(|e| panic!("{}: {e}; run `cargo build --workspace` first", program.display()))
+    let run = command(arguments).output();
+    run.unwrap_or_else(|e| panic!("{}: {e}; run `cargo build --workspace` first", program().display()))
+}
+
+/// The command, for whoever wants to run it differently.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments);
+    command
 }
 
 /// Beside the tests: `cargo test --workspace` builds it, `cargo test --package garant-tests` takes what is there (to build

@@ -14,3 +14,4 @@ pub mod slow_tpm;
 pub mod swtpm;
 pub mod uefi_variables;
 pub mod vectors;
+pub mod verifier;

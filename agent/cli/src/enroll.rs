@@ -15,6 +15,7 @@ use garant_verifier::{
     seal::Sealer,
     serve::witnesses,
     session::Session,
+    store::Store,
 };
 use serde::Serialize;
 use std::{fmt, fs, path::PathBuf};
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let rules = args.trust.sources(args.policy.as_deref()).read().map_err(failure)?;
     let sealer = Sealer::new(args.trust.key_or_new()?, Vec::new());
     let (statement, node) = block_on(activate(args, &rules, &sealer))?.map_err(failure)?;
-    let store = args.trust.store()?;
+    let store = Store::open(&args.trust.store_file()?).map_err(|error| failure(error.into()))?;
     let witnesses = witnesses(sealer.key(), &rules);
     let kept = rules.open(&statement, &witnesses).and_then(|record| {
         record.keep(&rules, &store, &statement, None)?;

@@ -7,8 +7,7 @@ use crate::{
     output::{Answer, Output},
 };
 use garant_attest::{
-    budget,
-    cbor,
+    budget, cbor,
     certificate::Certificate,
     cose::ClaimedStatement,
     ear::{self, Ear},

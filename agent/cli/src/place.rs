@@ -6,7 +6,7 @@ use garant_verifier::{
     error::VerifierError,
     seal::{generate_key, read_key},
     sources::Sources,
-    store::{Store, StoreError},
+    store::StoreError,
 };
 use std::{
     env,
@@ -57,9 +57,9 @@ impl Trust {
         Ok(base.join("garant"))
     }
 
-    /// The store in the state folder.
-    pub(crate) fn store(&self) -> Result<Store, Failure> {
-        Store::open(&self.folder()?.join("state.redb")).map_err(|error| failure(error.into()))
+    /// The store's file in the state folder.
+    pub(crate) fn store_file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder()?.join("state.redb"))
     }
 
     /// The key that was named, or the state folder's where there is one.

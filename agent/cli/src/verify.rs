@@ -7,6 +7,7 @@ use crate::{
 };
 use clap::ArgGroup;
 use garant_attest::{
+    budget::STATEMENT_BYTES,
     ear,
     engine::PublicKey,
     public_area::AttestationKey,
@@ -24,7 +25,7 @@ use garant_verifier::{
     report::{Report, hex, utc},
     seal::Sealer,
     serve::witnesses,
-    session::{Answered, Rejection, Sent, Session},
+    session::{Answered, Rejection, Session},
     sources::read_file,
     store::Store,
 };
@@ -78,7 +79,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let rules = args.trust.sources(args.policy.as_deref()).read().map_err(failure)?;
     let key = args.trust.existing_key()?;
-    let case = Case { args, witnesses: known_witnesses(args, key.as_ref(), &rules), rules, key };
+    let (witnesses, store) = (known_witnesses(args, key.as_ref(), &rules), args.trust.store_file()?);
+    let case = Case { args, rules, key, witnesses, store };
     let judgement = match (&args.bundle, &args.address) {
         (Some(file), _) => case.recheck(file)?,
         (None, Some(address)) => case.ask(address)?,
@@ -109,66 +111,61 @@ struct Case<'a> {
     rules: Rulebook,
     key: Option<SigningKey>,
     witnesses: Vec<Witness>,
+    store: PathBuf,
+}
+
+/// What came back, and what is known of whoever should have sent it.
+struct Exchange<'e> {
+    /// Kind, nonce and binder of the challenge.
+    words: (Kind, [u8; 32], [u8; 32]),
+    answer: &'e [u8],
+    record: Option<&'e StandingRecord<'e>>,
+    memory: &'e Memory,
 }
 
 impl Case<'_> {
     fn ask(&self, address: &Address) -> Result<Judgement, Failure> {
         match block_on(self.converse(address))? {
             // Silence and refusals say nothing about the machine: that is an answer, and it is unknown.
-            Ok(Err(error @ (VerifierError::Channel { .. } | VerifierError::Status { .. }))) => {
+            Err(error @ (VerifierError::Channel { .. } | VerifierError::Status { .. })) => {
                 let kind = if matches!(address, Address::Unix(_)) { Kind::None } else { Kind::TlsServer };
                 Ok(nothing_proven(&self.rules, None, kind, &format!("no answer: {error}")))
             }
-            Ok(Err(error)) => Err(failure(error)),
-            Ok(Ok(judgement)) => Ok(judgement),
-            Err(error) => Err(error),
+            judged => judged.map_err(failure),
         }
     }
 
-    async fn converse(&self, address: &Address) -> Result<Result<Judgement, VerifierError>, Failure> {
+    async fn converse(&self, address: &Address) -> Result<Judgement, VerifierError> {
         progress(&format!("dialling {address}"));
-        let dialled = async {
-            let link = Link::dial(address, self.key.as_ref()).await?;
-            Ok(Session::new(link, Clock::of_this_boot().map_err(VerifierError::Clock)?))
+        let link = Link::dial(address, self.key.as_ref()).await?;
+        let mut session = Session::new(link, Clock::of_this_boot().map_err(VerifierError::Clock)?);
+        let statement = self.statement(&mut session).await?;
+        let Some(statement) = &statement else {
+            return self.exchange(&mut session, None, &Memory::default()).await;
         };
-        let mut session = match dialled.await {
-            Ok(session) => session,
-            Err(error) => return Ok(Err(error)),
-        };
-        let statement = match self.statement(&mut session).await? {
-            Ok(statement) => statement,
-            Err(error) => return Ok(Err(error)),
-        };
-        let (record, memory) = self.known(statement.as_deref())?;
-        Ok(self.exchange(&mut session, record.as_ref(), &memory).await)
+        let record = self.rules.open(statement, &self.witnesses)?;
+        let memory = self.remembered(&record, statement)?;
+        self.exchange(&mut session, Some(&record), &memory).await
     }
 
     /// The record that was named, or the one that the store has for the key which the node claims.
-    async fn statement(&self, session: &mut Session) -> Result<Result<Option<Vec<u8>>, VerifierError>, Failure> {
+    async fn statement(&self, session: &mut Session) -> Result<Option<Vec<u8>>, VerifierError> {
         if let Some(file) = &self.args.record {
-            return Ok(read_file(file, garant_attest::budget::STATEMENT_BYTES).map(Some));
+            return read_file(file, STATEMENT_BYTES).map(Some);
         }
-        let identity = match session.identity().await {
-            Ok(identity) => identity,
-            Err(error) => return Ok(Err(error)),
-        };
-        let Some(name) = claimed_name(&identity) else { return Ok(Ok(None)) };
-        let store = self.args.trust.store()?;
-        let found = || match store.find(&Alias::Ak(name))? {
-            Some(id) => store.record(id),
+        let Some(name) = claimed_name(&session.identity().await?) else { return Ok(None) };
+        let store = Store::open(&self.store)?;
+        match store.find(&Alias::Ak(name))? {
+            Some(id) => Ok(store.record(id)?),
             None => Ok(None),
-        };
-        Ok(found().map_err(VerifierError::Store))
+        }
     }
 
-    /// The record as it stands now, and what is remembered of its TPM. The store is closed while the node is asked.
-    fn known<'s>(&self, statement: Option<&'s [u8]>) -> Result<(Option<StandingRecord<'s>>, Memory), Failure> {
-        let Some(statement) = statement else { return Ok((None, Memory::default())) };
-        let record = self.rules.open(statement, &self.witnesses).map_err(failure)?;
-        let store = self.args.trust.store()?;
-        record.keep(&self.rules, &store, statement, None).map_err(failure)?;
-        let memory = store.memory(*record.id().as_bytes()).map_err(|error| failure(error.into()))?;
-        Ok((Some(record), memory))
+    /// What is remembered of the record's TPM. The store is closed while the node is asked.
+    fn remembered(&self, record: &StandingRecord<'_>, statement: &[u8]) -> Result<Memory, VerifierError> {
+        let store = Store::open(&self.store)?;
+        record.keep(&self.rules, &store, statement, None)?;
+        Ok(store.memory(*record.id().as_bytes())?)
     }
 
     async fn exchange(
@@ -177,66 +174,64 @@ impl Case<'_> {
         record: Option<&StandingRecord<'_>>,
         memory: &Memory,
     ) -> Result<Judgement, VerifierError> {
-        let wants_cached = self.args.max_age.is_some() && !memory.sightings.is_empty();
-        if let (true, Some(max_age)) = (wants_cached, self.args.max_age) {
+        let held: Vec<_> = memory.held().into_iter().collect();
+        if let Some(max_age_s) = self.args.max_age
+            && !memory.sightings.is_empty()
+        {
             let (sent, answer) = session.ask(Mode::Cached, memory).await?;
-            let judged = self.judge(session, sent, &answer, record, memory, Duration::from_secs(max_age))?;
-            if let Some(judgement) = judged {
-                return Ok(judgement);
+            let exchange = Exchange { words: sent.words(), answer: &answer, record, memory };
+            match sent.spend(&FastEngine, &answer, memory, &held, &session.now()?) {
+                // Too old, or of unknown age: a fresh one is asked for.
+                Ok(cached) if cached.age > Duration::from_secs(max_age_s) => {}
+                Err(Rejection::NoMoment) => {}
+                outcome => return self.conclude(&exchange, outcome),
             }
         }
         progress("waiting for the TPM's signature");
         let (sent, answer) = session.ask(Mode::Fresh, memory).await?;
-        let judged = self.judge(session, sent, &answer, record, memory, Duration::MAX)?;
-        Ok(judged.unwrap_or_else(|| nothing_proven(&self.rules, None, Kind::None, "no answer")))
+        let exchange = Exchange { words: sent.words(), answer: &answer, record, memory };
+        self.conclude(&exchange, sent.spend(&FastEngine, &answer, memory, &held, &session.now()?))
     }
 
-    /// The judgement; `None` where a cached answer is too old, or of unknown age.
-    fn judge(
+    fn conclude(
         &self,
-        session: &mut Session,
-        sent: Sent,
-        answer: &[u8],
-        record: Option<&StandingRecord<'_>>,
-        memory: &Memory,
-        max_age: Duration,
-    ) -> Result<Option<Judgement>, VerifierError> {
-        let (kind, nonce, binder) = sent.words();
-        let held: Vec<_> = memory.held().into_iter().collect();
-        let subject = record.map(|record| (*record.id().as_bytes(), &record.node().record().ak_name[..]));
-        let judgement = match sent.spend(&FastEngine, answer, memory, &held, &session.now()?) {
-            Err(Rejection::NoMoment) => return Ok(None),
-            Err(rejection) => nothing_proven(&self.rules, subject, kind, &refusal_reason(&rejection)),
-            Ok(answered) if answered.age > max_age => return Ok(None),
+        exchange: &Exchange<'_>,
+        outcome: Result<Answered<'_>, Rejection>,
+    ) -> Result<Judgement, VerifierError> {
+        let judgement = match outcome {
             Ok(answered) => {
-                self.learn(&answered, record, answer)?;
-                judge(&self.rules, &answered, record)
+                let judgement = judge(&self.rules, &answered, exchange.record);
+                self.learn(exchange, answered)?;
+                judgement
+            }
+            Err(rejection) => {
+                let subject = exchange.record.map(subject);
+                nothing_proven(&self.rules, subject, exchange.words.0, &refusal_reason(&rejection))
             }
         };
-        let held_log = memory.log.as_ref().map(|(_, log)| log.as_slice());
-        if let (Some(file), Some(log)) = (&self.args.boot_log, sent_log(answer).or(held_log)) {
-            save(file, log)?;
-        }
-        if let Some(file) = &self.args.save {
-            let signed = self.seal(&judgement).transpose()?;
-            let bundle = Bundle::new(kind, nonce, binder, answer, held_log, signed.as_deref());
-            save(file, &bundle.encode().map_err(VerifierError::Encoding)?)?;
-        }
-        Ok(Some(judgement))
+        self.save(exchange, &judgement)?;
+        Ok(judgement)
     }
 
-    fn learn(
-        &self,
-        answered: &Answered<'_>,
-        record: Option<&StandingRecord<'_>>,
-        answer: &[u8],
-    ) -> Result<(), VerifierError> {
-        let Some(record) = record else { return Ok(()) };
-        let folder = self.args.trust.folder().map_err(|_| VerifierError::Stranger)?;
-        let store = Store::open(&folder.join("state.redb"))?;
+    fn learn(&self, exchange: &Exchange<'_>, answered: Answered<'_>) -> Result<(), VerifierError> {
+        let Some(record) = exchange.record else { return Ok(()) };
         let seen = answered.verified.quote().clock_info();
-        store.learn(*record.id().as_bytes(), seen, answered.sighting.clone(), sent_log(answer))?;
+        let store = Store::open(&self.store)?;
+        store.learn(*record.id().as_bytes(), seen, answered.sighting, sent_log(exchange.answer))?;
         Ok(())
+    }
+
+    /// Writes the log and the answer, where files were named for them.
+    fn save(&self, exchange: &Exchange<'_>, judgement: &Judgement) -> Result<(), VerifierError> {
+        let held_log = exchange.memory.log.as_ref().map(|(_, log)| log.as_slice());
+        if let (Some(file), Some(log)) = (&self.args.boot_log, sent_log(exchange.answer).or(held_log)) {
+            save(file, log)?;
+        }
+        let Some(file) = &self.args.save else { return Ok(()) };
+        let (kind, nonce, binder) = exchange.words;
+        let signed = self.seal(judgement).transpose()?;
+        let bundle = Bundle::new(kind, nonce, binder, exchange.answer, held_log, signed.as_deref());
+        save(file, &bundle.encode().map_err(VerifierError::Encoding)?)
     }
 
     fn seal(&self, judgement: &Judgement) -> Option<Result<Vec<u8>, VerifierError>> {
@@ -267,11 +262,11 @@ impl Case<'_> {
         let no_bundle =
             |error| Failure::new(error, file.display(), "`garant verify ADDRESS --save FILE` writes such a file");
         let bundle = Bundle::decode(&bytes).map_err(no_bundle)?;
-        let statement = self.args.record.as_ref().map(|file| read_file(file, garant_attest::budget::STATEMENT_BYTES));
+        let statement = self.args.record.as_ref().map(|file| read_file(file, STATEMENT_BYTES));
         let statement = statement.transpose().map_err(failure)?;
         let record = statement.as_deref().map(|statement| self.rules.open(statement, &self.witnesses));
         let record = record.transpose().map_err(failure)?;
-        let subject = record.as_ref().map(|record| (*record.id().as_bytes(), &record.node().record().ak_name[..]));
+        let subject = record.as_ref().map(subject);
         let mut judgement = nothing_proven(&self.rules, subject, bundle.1, OLD_ANSWER);
         let reasons = &mut judgement.verdict.boot.reasons;
         reasons.push(self.signed_then(bundle.6.map(|ear| &ear[..])));
@@ -294,6 +289,11 @@ impl Case<'_> {
             None => "its time is not known: nobody you know signed the result in it".to_owned(),
         }
     }
+}
+
+/// Node id and AK Name of a record.
+fn subject<'r>(record: &'r StandingRecord<'_>) -> ([u8; 32], &'r [u8]) {
+    (*record.id().as_bytes(), record.node().record().ak_name)
 }
 
 /// The Name of the attestation key that a node claims, to look its record up; the answer is checked against the record.

@@ -82,12 +82,13 @@ fn answer(service: &Service, request: &Request) -> Answer {
 struct Health {
     status: &'static str,
     machines: usize,
+    enrolled: u64,
     heard: usize,
 }
 
 fn health(service: &Service) -> Result<Answer, VerifierError> {
-    let machines = service.machines()?.len();
-    Ok(json(&Health { status: "ok", machines, heard: service.board.len() }))
+    let (machines, enrolled) = (service.machines()?.len(), service.store.records()?);
+    Ok(json(&Health { status: "ok", machines, enrolled, heard: service.board.len() }))
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,9 @@ use crate::{
 };
 use garant_attest::{cbor, counters, engine::sha256, quote::ClockInfo};
 use garant_channel::engine::FastEngine;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -116,6 +118,12 @@ impl Store {
         let table = read.open_table(RECORDS).map_err(fault)?;
         let row = table.get(&id).map_err(fault)?;
         Ok(row.map(|row| row.value().2.to_vec()))
+    }
+
+    /// How many nodes have a record.
+    pub fn records(&self) -> Result<u64, StoreError> {
+        let read = self.database.begin_read().map_err(fault)?;
+        read.open_table(RECORDS).map_err(fault)?.len().map_err(fault)
     }
 
     /// The node that one of these names leads to.
