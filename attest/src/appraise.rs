@@ -317,7 +317,7 @@ const AFFIRMING: i8 = 2;
 const WARNING: i8 = 32;
 const CONTRAINDICATED: i8 = 96;
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;

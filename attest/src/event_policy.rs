@@ -165,7 +165,7 @@ const STATE: &str = "SecureBoot";
 const ACTIONS: [&[u8]; 2] =
     [b"Calling EFI Application from Boot Option", b"Returning from EFI Application from Boot Option"];
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;

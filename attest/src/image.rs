@@ -208,7 +208,7 @@ const KERNEL: u32 = 9;
 /// PCR of systemd's EFI stub for the image's sections (systemd 252, src/fundamental/tpm-pcr.h).
 const SECTIONS: u32 = 11;
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;

@@ -148,7 +148,7 @@ crate::tags! {
     LedgerTag => "garant/ledger/1",
 }
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 mod tests {
     use super::*;

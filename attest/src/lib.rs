@@ -42,7 +42,7 @@ pub mod roots;
 pub mod rust_engine;
 pub mod secure_boot;
 mod signed;
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)]
 mod samples;
 mod spki;

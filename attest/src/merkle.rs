@@ -98,7 +98,7 @@ fn join(engine: &dyn Engine, left: &Node, right: &Node) -> Node {
 /// Domain of an inner node (RFC 9162 §2.1.1); a leaf's is 0x00 (`wire::leaf`).
 const NODE_PREFIX: u8 = 0x01;
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 mod tests {
     use super::*;

@@ -201,7 +201,7 @@ impl Judge<'_> {
 /// rest is configuration that tells machines apart, or is written after the boot (design, One quote).
 pub const BOOT_PCRS: [u32; 10] = [0, 2, 4, 7, 8, 9, 11, 12, 13, 14];
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;

@@ -370,7 +370,7 @@ pub const CLOSED_PCRS: [u32; 4] = [BOOT_APPLICATIONS, 11, 12, 13];
 /// PCR of boot applications (TCG PC Client Platform Firmware Profile 1.06, 3.3.4.5).
 const BOOT_APPLICATIONS: u32 = 4;
 
-#[cfg(all(test, feature = "rust-engine"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;

@@ -4,7 +4,8 @@
 //! genuine EK certificate would pass every other check.
 
 use crate::{
-    check_report::{Check, Evidence, Outcome, PartReport, PcrReport, Report},
+    check_report::{Check, Evidence, Outcome, Report, part_report, pcr_reports},
+    event_words::hex,
     failure::Failure,
     input,
     kept_counters::KeptCounters,
@@ -373,39 +374,10 @@ fn mismatch(boot: &MeasuredBoot<'_>) -> Option<String> {
     })
 }
 
-fn pcr_reports(boot: &MeasuredBoot<'_>) -> BTreeMap<&'static str, BTreeMap<usize, PcrReport>> {
-    let bank = |bank: &quote::QuotedBank<'_>| {
-        let hash = bank.hash();
-        let pcr = |pcr| Some((pcr, pcr_report(boot.state(hash, pcr), hex(bank.pcr(pcr)?))));
-        (hash.name(), (0..24).filter_map(pcr).collect())
-    };
-    boot.pcrs().banks().iter().map(bank).collect()
-}
-
-fn pcr_report(state: PcrState, value: String) -> PcrReport {
-    let (state, replayed) = match state {
-        PcrState::NotQuoted => ("not quoted", None),
-        PcrState::Replayed => ("replayed", None),
-        PcrState::Capped => ("capped", None),
-        PcrState::NotCovered => ("not covered", None),
-        PcrState::Mismatch { replayed } => ("mismatch", Some(replayed.to_string())),
-    };
-    PcrReport { state, value, replayed }
-}
-
-fn part_report(part: &verdict::PartVerdict) -> PartReport {
-    let basis = part.links.iter().map(|link| format!("{} ({})", link.what, link.basis)).collect();
-    PartReport { answer: part.to_string(), reasons: part.reasons.clone(), basis }
-}
-
 fn nonce(text: &str) -> Result<Vec<u8>, Failure> {
     bytes_of_hex(text).ok_or_else(|| {
         Failure::new("the nonce is not hexadecimal", "--nonce", "give an even number of hexadecimal digits")
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const EXAMPLES: &str = "\

@@ -1,5 +1,11 @@
 //! What `garant check` prints: the outcome of every check, each PCR beside the log, and what follows.
 
+use crate::event_words::hex;
+use garant_attest::{
+    measured::{MeasuredBoot, PcrState},
+    quote::{PCRS, QuotedBank},
+    verdict::PartVerdict,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
 
@@ -60,6 +66,33 @@ pub(crate) struct PcrReport {
     pub(crate) value: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replayed: Option<String>,
+}
+
+/// The state and the values of each quoted PCR.
+pub(crate) fn pcr_reports(boot: &MeasuredBoot<'_>) -> BTreeMap<&'static str, BTreeMap<usize, PcrReport>> {
+    let bank = |bank: &QuotedBank<'_>| {
+        let hash = bank.hash();
+        let pcr = |pcr| Some((pcr, pcr_report(boot.state(hash, pcr), hex(bank.pcr(pcr)?))));
+        (hash.name(), (0..PCRS).filter_map(pcr).collect())
+    };
+    boot.pcrs().banks().iter().map(bank).collect()
+}
+
+fn pcr_report(state: PcrState, value: String) -> PcrReport {
+    let (state, replayed) = match state {
+        PcrState::NotQuoted => ("not quoted", None),
+        PcrState::Replayed => ("replayed", None),
+        PcrState::Capped => ("capped", None),
+        PcrState::NotCovered => ("not covered", None),
+        PcrState::Mismatch { replayed } => ("mismatch", Some(replayed.to_string())),
+    };
+    PcrReport { state, value, replayed }
+}
+
+/// One part of the verdict with all links of its basis.
+pub(crate) fn part_report(part: &PartVerdict) -> PartReport {
+    let basis = part.links.iter().map(|link| format!("{} ({})", link.what, link.basis)).collect();
+    PartReport { answer: part.to_string(), reasons: part.reasons.clone(), basis }
 }
 
 impl Outcome {
