@@ -117,9 +117,9 @@ impl Server {
 
     /// Answers, with a new session key after each `renewal`, until the TPM or the keeper is gone.
     pub async fn serve(self, renewal: Duration) -> Result<(), ServerError> {
-        let chip = Chip::take(self.tpm, self.ledger_pcr).map_err(ServerError::Tpm)?;
+        let Sources { boot_log, ima, machine, ek_certificates, missing } = self.sources;
+        let chip = Chip::take(self.tpm, self.ledger_pcr).map_err(ServerError::Tpm)?.lend(ek_certificates);
         let ak_public = chip.ak_public().to_vec();
-        let Sources { boot_log, ima, machine, missing } = self.sources;
         let missing = (!missing.is_empty()).then(|| missing.join("; "));
         let claims = claims(self.ledger_pcr, &machine, missing.as_deref());
         let fixed = Fixed::new(&ak_public, &claims, &self.entry_zero, boot_log).map_err(ServerError::Encoding)?;

@@ -1,7 +1,12 @@
 //! What the node reads beside the TPM: boot log, IMA list, SMBIOS. Opened before the server is locked down; what cannot be
 //! read is missing from the evidence, which says so, and the rest goes on.
 
-use crate::{config::Configuration, machine::Machine};
+use crate::{
+    budget::EK_CERTIFICATE_BYTES,
+    config::{Configuration, EkCertificate},
+    machine::Machine,
+    tpm_chip::LentCertificate,
+};
 use garant_attest::budget::{IMA_BYTES, LOG_BYTES};
 use garant_hw::ima::{ImaEntry, ImaList, Template};
 use std::{
@@ -19,6 +24,8 @@ pub struct Sources {
     pub ima: Option<Ima>,
     /// What the firmware says of the machine.
     pub machine: Machine,
+    /// EK certificates that NV does not hold.
+    pub ek_certificates: Vec<LentCertificate>,
     /// What could not be read and why, for whoever judges the evidence.
     pub missing: Vec<String>,
 }
@@ -31,10 +38,17 @@ impl Sources {
             read_boot_log(&configuration.boot_log).inspect_err(|error| missing.push(format!("boot log: {error}"))).ok();
         let ima = if_there("IMA list", Ima::open(&configuration.ima_list), &mut missing);
         let machine = if_there("SMBIOS", Machine::read(&configuration.smbios), &mut missing).unwrap_or_default();
+        let mut ek_certificates = Vec::new();
+        for lent in &configuration.ek_certificate {
+            match read_ek_certificate(lent) {
+                Ok(certificate) => ek_certificates.push(certificate),
+                Err(error) => missing.push(format!("EK certificate {}: {error}", lent.file.display())),
+            }
+        }
         for what in &missing {
             log::warn!("evidence incomplete, {what}");
         }
-        Sources { boot_log, ima, machine, missing }
+        Sources { boot_log, ima, machine, ek_certificates, missing }
     }
 }
 
@@ -51,13 +65,23 @@ fn if_there<T>(what: &str, opened: io::Result<T>, missing: &mut Vec<String>) -> 
 }
 
 fn read_boot_log(path: &Path) -> io::Result<Vec<u8>> {
-    let mut log = Vec::new();
-    let limit = u64::try_from(LOG_BYTES).unwrap_or(u64::MAX);
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut log)?;
-    match log.len() {
+    read_whole(path, LOG_BYTES)
+}
+
+fn read_ek_certificate(lent: &EkCertificate) -> io::Result<LentCertificate> {
+    let certificate = read_whole(&lent.file, EK_CERTIFICATE_BYTES)?;
+    Ok(LentCertificate { certificate_index: lent.index.0, certificate })
+}
+
+/// A file that is neither empty nor longer than its limit.
+fn read_whole(path: &Path, limit_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(limit_bytes).unwrap_or(u64::MAX);
+    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() {
         0 => Err(io::Error::other("empty")),
-        length if length > LOG_BYTES => Err(io::Error::other("longer than 1 MiB")),
-        _ => Ok(log),
+        length if length > limit_bytes => Err(io::Error::other(format!("longer than {limit_bytes} bytes"))),
+        _ => Ok(bytes),
     }
 }
 

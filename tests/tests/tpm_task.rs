@@ -8,7 +8,7 @@ use garant_tests::swtpm::{PROVISIONED_CERTIFICATE_INDICES, Swtpm};
 use garantd::{
     budget::TPM_QUOTES_WAITING,
     entry_zero::{self, EntryError, LedgerPcr},
-    tpm_chip::{Chip, ChipError, Credential},
+    tpm_chip::{Chip, ChipError, Credential, LentCertificate},
     tpm_device::{TpmAddress, TpmDevice},
     tpm_task::{self, Asker, TaskError, TpmClient},
 };
@@ -245,6 +245,38 @@ async fn every_certified_ek_activates_and_only_a_mac_under_the_secret_comes_out(
     let proofs = tpm.activate(Asker::Known, credentials, b"statement".to_vec()).await.unwrap();
     let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), b"statement");
     assert_eq!(proofs, [expected.as_ref(); 2]);
+}
+
+#[tokio::test]
+async fn a_chip_without_certificates_activates_under_a_lent_one_for_its_own_ek_and_no_other() {
+    use garant_hw::tpm::templates;
+    let Some(swtpm) = Swtpm::blank("sha256") else { return };
+    let index = 0x01c0_000a;
+    let (ek, credential) = {
+        let mut tpm = Tpm::new(device(&swtpm));
+        let ak = tpm.create_primary(&templates::ak_template(templates::AkGeneration::CURRENT).unwrap()).unwrap();
+        tpm.flush(ak.handle).unwrap();
+        let template = templates::EK_TEMPLATES.iter().find(|template| template.certificate_index == index).unwrap();
+        let ek = tpm.create_primary(&template.public_area().unwrap()).unwrap();
+        tpm.flush(ek.handle).unwrap();
+        drop(tpm);
+        let credential = credential(&swtpm, index, &ek.public, &ak.name);
+        (ek.public, credential)
+    };
+    let lend = |key: &[u8]| {
+        let certificate = [b"around ", key].concat();
+        let lent = vec![LentCertificate { certificate_index: index, certificate }];
+        let chip = Chip::take(device(&swtpm), LEDGER_PCR).unwrap().lend(lent);
+        tpm_task::start(chip).unwrap()
+    };
+    let (tpm, end) = lend(&ek.key_bytes().unwrap());
+    let proofs = tpm.activate(Asker::Known, vec![credential.clone()], b"statement".to_vec()).await.unwrap();
+    let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), b"statement");
+    assert_eq!(proofs, [expected.as_ref()]);
+    drop((tpm, end));
+    let (tpm, _end) = lend(&[0x55; 32]);
+    let refused = tpm.activate(Asker::Known, vec![credential], b"statement".to_vec()).await;
+    assert_eq!(refused, Err(TaskError::Chip(ChipError::UnknownEk { certificate_index: index })));
 }
 
 #[tokio::test]
