@@ -210,8 +210,9 @@ mod tests {
         std::fs::write(path("empty"), b"").unwrap();
         std::fs::write(path("long"), vec![0; LOG_BYTES + 1]).unwrap();
         std::fs::write(path("good"), b"log").unwrap();
-        let open =
-            |boot_log, ima_list| Sources::open(&Configuration { boot_log, ima_list, smbios: path("absent"), ..Configuration::default() });
+        let open = |boot_log, ima_list| {
+            Sources::open(&Configuration { boot_log, ima_list, smbios: path("absent"), ..Configuration::default() })
+        };
         for (name, said) in [("empty", "empty"), ("long", "longer"), ("absent", "No such file")] {
             let sources = open(path(name), path("absent"));
             assert!(sources.boot_log.is_none() && sources.ima.is_none());

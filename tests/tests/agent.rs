@@ -22,7 +22,6 @@ use garant_hw::tpm::{
     Tpm,
     templates::{AkGeneration, EK_TEMPLATES, ak_template},
 };
-use garant_verifier::credential;
 use garant_tests::{
     asker::{Answered, Asker, BUDGET, digest},
     forge,
@@ -31,6 +30,7 @@ use garant_tests::{
     slow_tpm::SlowTpm,
     swtpm::Swtpm,
 };
+use garant_verifier::credential;
 use garantd::{
     entry_zero::{self, LedgerPcr},
     inherited::{Inherited, Request, send_first, vouched},

@@ -56,12 +56,7 @@ pub enum Then {
 impl Answer {
     /// An answer with one body, which keeps the connection.
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-        Answer {
-            status,
-            content_type,
-            body: body.into().chain(Bytes::new()),
-            then: Then::Keep,
-        }
+        Answer { status, content_type, body: body.into().chain(Bytes::new()), then: Then::Keep }
     }
 }
 
@@ -95,11 +90,7 @@ async fn read(request: hyper::Request<Incoming>, limit_bytes: usize) -> Result<R
         return Err(refusal(405, "GET and POST only"));
     }
     match timeout(budget::BODY, collect(body, limit_bytes)).await {
-        Ok(Ok(body)) => Ok(Request {
-            method: head.method,
-            path: head.uri.path().to_owned(),
-            body,
-        }),
+        Ok(Ok(body)) => Ok(Request { method: head.method, path: head.uri.path().to_owned(), body }),
         Ok(Err(ChannelError::TooLong { .. })) => Err(refusal(413, "the body is too long")),
         Ok(Err(_)) => Err(refusal(400, "the body is broken off")),
         Err(_) => Err(refusal(408, "the body took too long")),
@@ -108,16 +99,13 @@ async fn read(request: hyper::Request<Incoming>, limit_bytes: usize) -> Result<R
 
 /// A refusal after which the rest of the peer's body cannot be told from a next request.
 fn refusal(status: u16, why: &'static str) -> Answer {
-    Answer {
-        then: Then::Close,
-        ..Answer::new(status, TEXT, why)
-    }
+    Answer { then: Then::Close, ..Answer::new(status, TEXT, why) }
 }
 
 fn response(answer: Answer) -> hyper::Response<Full<Chain<Bytes, Bytes>>> {
     let mut response = hyper::Response::new(Full::new(answer.body));
-    *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
-        .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     if answer.then == Then::Close {
@@ -177,20 +165,14 @@ impl Connection {
         let mut request = hyper::Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|_| ChannelError::Request)?;
-        request
-            .headers_mut()
-            .insert(HOST, HeaderValue::from_static("garant"));
-        request
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(CBOR));
+        request.headers_mut().insert(HOST, HeaderValue::from_static("garant"));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CBOR));
         let answered = async {
             self.sender.ready().await?;
             let (head, body) = self.sender.send_request(request).await?.into_parts();
             Ok((head.status.as_u16(), collect(body, budget.bytes).await?))
         };
-        timeout(budget.time, answered)
-            .await
-            .map_err(|_| ChannelError::TimedOut { awaited: "answer" })?
+        timeout(budget.time, answered).await.map_err(|_| ChannelError::TimedOut { awaited: "answer" })?
     }
 }
 
@@ -208,10 +190,7 @@ async fn collect(body: Incoming, limit_bytes: usize) -> Result<Bytes, ChannelErr
     let too_long = ChannelError::TooLong { limit_bytes };
     let announced = body.size_hint().lower();
     if usize::try_from(announced).is_ok_and(|bytes| bytes <= limit_bytes) {
-        let collected = Limited::new(body, limit_bytes)
-            .collect()
-            .await
-            .map_err(|error| broken(error, limit_bytes))?;
+        let collected = Limited::new(body, limit_bytes).collect().await.map_err(|error| broken(error, limit_bytes))?;
         return Ok(collected.to_bytes());
     }
     Err(too_long)

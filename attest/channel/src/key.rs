@@ -33,10 +33,7 @@ impl SigningKey {
 
     fn new(pair: Ed25519KeyPair) -> Option<SigningKey> {
         let public = pair.public_key().as_ref().try_into().ok()?;
-        Some(SigningKey {
-            pair: Arc::new(pair),
-            public,
-        })
+        Some(SigningKey { pair: Arc::new(pair), public })
     }
 
     /// The public half.
@@ -47,19 +44,12 @@ impl SigningKey {
     /// Signs a labelled statement.
     pub fn sign(&self, statement: &[u8]) -> [u8; 64] {
         // An Ed25519 signature is 64 bytes; zeros verify under no key.
-        self.pair
-            .sign(statement)
-            .as_ref()
-            .try_into()
-            .unwrap_or([0; 64])
+        self.pair.sign(statement).as_ref().try_into().unwrap_or([0; 64])
     }
 
     /// The key as TLS takes it.
     pub(crate) fn raw_public_key(&self) -> Arc<CertifiedKey> {
-        Arc::new(CertifiedKey::new(
-            vec![spki(&self.public).into()],
-            Arc::new(self.clone()),
-        ))
+        Arc::new(CertifiedKey::new(vec![spki(&self.public).into()], Arc::new(self.clone())))
     }
 }
 
@@ -106,38 +96,26 @@ pub(crate) fn ed25519_of_spki(spki: &[u8]) -> Option<[u8; 32]> {
     spki.strip_prefix(SPKI_HEAD)?.try_into().ok()
 }
 
-const SPKI_HEAD: &[u8] = &[
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const SPKI_HEAD: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 #[cfg(test)]
 impl SigningKey {
     /// A key that shows another's public half.
     pub(crate) fn posing_as(&self, public: [u8; 32]) -> SigningKey {
-        SigningKey {
-            pair: self.pair.clone(),
-            public,
-        }
+        SigningKey { pair: self.pair.clone(), public }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
     use super::*;
 
     #[test]
     fn a_key_of_a_seed_signs_as_rfc_8032_says() {
         let seed = hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
         let key = SigningKey::from_seed(seed.first_chunk().unwrap()).unwrap();
-        assert_eq!(
-            key.public()[..],
-            hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-        );
+        assert_eq!(key.public()[..], hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"));
         let signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b\
                          d25bf5f0595bbe24655141438e7a100b";
         assert_eq!(key.sign(b"")[..], hex(signature));
@@ -155,9 +133,6 @@ mod tests {
     }
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-            .collect()
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
     }
 }

@@ -12,8 +12,8 @@ use crate::{
 };
 use garant_attest::engine::{Engine, PublicKey, SignatureScheme as Scheme};
 use rustls::{
-    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    SignatureScheme,
     client::{
         AlwaysResolvesClientRawPublicKeys, ResolvesClientCert, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -48,9 +48,7 @@ pub fn server(key: &SigningKey, clients: Accept) -> Result<Arc<ServerConfig>, Ch
     let mut config = builder
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(RawKeys(clients)))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
-            key.raw_public_key(),
-        )));
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key.raw_public_key())));
     forget_sessions(&mut config);
     Ok(Arc::new(config))
 }
@@ -78,10 +76,7 @@ pub fn x509_server(
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<ServerConfig>, ChannelError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-    let mut config = builder
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let mut config = builder.with_protocol_versions(&[&TLS13])?.with_no_client_auth().with_single_cert(chain, key)?;
     forget_sessions(&mut config);
     Ok(Arc::new(config))
 }
@@ -126,20 +121,14 @@ fn forget_sessions(config: &mut ServerConfig) {
     config.max_early_data_size = 0;
 }
 
-const TOO_SLOW: ChannelError = ChannelError::TimedOut {
-    awaited: "handshake",
-};
+const TOO_SLOW: ChannelError = ChannelError::TimedOut { awaited: "handshake" };
 
 /// Checks raw public keys: Ed25519 alone, proven by CertificateVerify.
 #[derive(Debug)]
 struct RawKeys(Accept);
 
 impl RawKeys {
-    fn admit(
-        &self,
-        certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-    ) -> Result<(), Error> {
+    fn admit(&self, certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Error> {
         let key = ed25519_of_spki(certificate).filter(|_| others.is_empty());
         match (self.0, key) {
             (Accept::Anyone | Accept::AnyKey, Some(_)) => Ok(()),
@@ -156,8 +145,7 @@ impl RawKeys {
     ) -> Result<HandshakeSignatureValid, Error> {
         let key = ed25519_of_spki(certificate).filter(|_| proof.scheme == SignatureScheme::ED25519);
         let key = PublicKey::Ed25519(key.ok_or(CertificateError::BadEncoding)?);
-        let verified =
-            FastEngine.verify_signature(&key, Scheme::Ed25519, message, proof.signature());
+        let verified = FastEngine.verify_signature(&key, Scheme::Ed25519, message, proof.signature());
         verified.map_err(|_| CertificateError::BadSignature)?;
         Ok(HandshakeSignatureValid::assertion())
     }
@@ -172,8 +160,7 @@ impl ServerCertVerifier for RawKeys {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.admit(certificate, others)
-            .map(|()| ServerCertVerified::assertion())
+        self.admit(certificate, others).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -218,8 +205,7 @@ impl ClientCertVerifier for RawKeys {
         others: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.admit(certificate, others)
-            .map(|()| ClientCertVerified::assertion())
+        self.admit(certificate, others).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

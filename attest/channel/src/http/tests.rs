@@ -13,34 +13,19 @@ use tokio::{
 };
 
 const LIMIT_BYTES: usize = 64;
-const PATIENT: Budget = Budget {
-    bytes: 1 << 20,
-    time: Duration::from_secs(3600),
-};
+const PATIENT: Budget = Budget { bytes: 1 << 20, time: Duration::from_secs(3600) };
 
 /// Answers each request with its body, twice for `/twice`; `/close` closes, `/big` is 54 KB, `/never` does not answer.
-fn served(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> JoinHandle<Result<(), ChannelError>> {
+fn served(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> JoinHandle<Result<(), ChannelError>> {
     tokio::spawn(serve(stream, LIMIT_BYTES, |request: Request| async move {
-        let then = if request.path == "/close" {
-            Then::Close
-        } else {
-            Then::Keep
-        };
+        let then = if request.path == "/close" { Then::Close } else { Then::Keep };
         match request.path.as_str() {
             "/big" => Answer::new(200, CBOR, vec![7; 54 * 1024]),
-            "/twice" => Answer {
-                status: 200,
-                content_type: CBOR,
-                body: request.body.clone().chain(request.body),
-                then,
-            },
+            "/twice" => {
+                Answer { status: 200, content_type: CBOR, body: request.body.clone().chain(request.body), then }
+            }
             "/never" => std::future::pending().await,
-            _ => Answer {
-                then,
-                ..Answer::new(200, CBOR, request.body)
-            },
+            _ => Answer { then, ..Answer::new(200, CBOR, request.body) },
         }
     }))
 }
@@ -61,17 +46,8 @@ async fn one_connection_carries_many_exchanges() {
     let (stream, _) = pair();
     let mut connection = Connection::open(stream).await.unwrap();
     for _ in 0..3 {
-        assert_eq!(
-            connection
-                .post("/twice", &b"ab"[..], PATIENT)
-                .await
-                .unwrap(),
-            (200, Bytes::from("abab"))
-        );
-        assert_eq!(
-            connection.get("/", PATIENT).await.unwrap(),
-            (200, Bytes::new())
-        );
+        assert_eq!(connection.post("/twice", &b"ab"[..], PATIENT).await.unwrap(), (200, Bytes::from("abab")));
+        assert_eq!(connection.get("/", PATIENT).await.unwrap(), (200, Bytes::new()));
     }
 }
 
@@ -79,14 +55,7 @@ async fn one_connection_carries_many_exchanges() {
 async fn an_answer_that_closes_is_the_last_one() {
     let (stream, server) = pair();
     let mut connection = Connection::open(stream).await.unwrap();
-    assert_eq!(
-        connection
-            .post("/close", &b"x"[..], PATIENT)
-            .await
-            .unwrap()
-            .0,
-        200
-    );
+    assert_eq!(connection.post("/close", &b"x"[..], PATIENT).await.unwrap().0, 200);
     assert!(connection.get("/", PATIENT).await.is_err());
     server.await.unwrap().unwrap();
 }
@@ -95,10 +64,7 @@ async fn an_answer_that_closes_is_the_last_one() {
 async fn a_peer_that_sends_its_head_byte_by_byte_is_cut_off() {
     let (mut stream, server) = pair();
     let started = Instant::now();
-    for byte in b"GET / HTTP/1.1\r\nx: "
-        .iter()
-        .chain(std::iter::repeat_n(&b'y', 1000))
-    {
+    for byte in b"GET / HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat_n(&b'y', 1000)) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if stream.write_all(&[*byte]).await.is_err() {
             break;
@@ -122,10 +88,7 @@ async fn a_peer_that_says_nothing_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_byte_by_byte_is_cut_off() {
     let (mut stream, _) = pair();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60\r\n\r\n").await.unwrap();
     let started = Instant::now();
     assert!(until_end(stream).await.starts_with("HTTP/1.1 408"));
     assert!(started.elapsed() <= budget::BODY + Duration::from_secs(1));
@@ -135,43 +98,21 @@ async fn a_body_that_comes_byte_by_byte_is_cut_off() {
 async fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
     let (stream, _) = pair();
     let mut connection = Connection::open(stream).await.unwrap();
-    assert_eq!(
-        connection
-            .post("/", vec![0; LIMIT_BYTES], PATIENT)
-            .await
-            .unwrap()
-            .0,
-        200
-    );
-    assert_eq!(
-        connection
-            .post("/", vec![0; LIMIT_BYTES + 1], PATIENT)
-            .await
-            .unwrap()
-            .0,
-        413
-    );
+    assert_eq!(connection.post("/", vec![0; LIMIT_BYTES], PATIENT).await.unwrap().0, 200);
+    assert_eq!(connection.post("/", vec![0; LIMIT_BYTES + 1], PATIENT).await.unwrap().0, 413);
     let (mut stream, _) = pair();
     let chunk = format!("41\r\n{}\r\n0\r\n\r\n", "x".repeat(0x41));
     let head = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
-    stream
-        .write_all((head.to_owned() + &chunk).as_bytes())
-        .await
-        .unwrap();
+    stream.write_all((head.to_owned() + &chunk).as_bytes()).await.unwrap();
     assert!(until_end(stream).await.starts_with("HTTP/1.1 413"));
 }
 
 #[tokio::test]
 async fn a_head_beyond_the_limit_is_refused() {
-    for head in [
-        format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(budget::HEAD_BYTES)),
-        {
-            let fields = (0..=budget::HEADERS)
-                .map(|n| format!("x{n}: y\r\n"))
-                .collect::<String>();
-            format!("GET / HTTP/1.1\r\n{fields}\r\n")
-        },
-    ] {
+    for head in [format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(budget::HEAD_BYTES)), {
+        let fields = (0..=budget::HEADERS).map(|n| format!("x{n}: y\r\n")).collect::<String>();
+        format!("GET / HTTP/1.1\r\n{fields}\r\n")
+    }] {
         let (mut stream, server) = pair();
         stream.write_all(head.as_bytes()).await.unwrap();
         assert!(until_end(stream).await.starts_with("HTTP/1.1 4"));
@@ -182,10 +123,7 @@ async fn a_head_beyond_the_limit_is_refused() {
 #[tokio::test]
 async fn another_method_than_get_and_post_is_refused() {
     let (mut stream, _) = pair();
-    stream
-        .write_all(b"DELETE / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"DELETE / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert!(until_end(stream).await.starts_with("HTTP/1.1 405"));
 }
 
@@ -193,9 +131,7 @@ async fn another_method_than_get_and_post_is_refused() {
 async fn a_peer_that_does_not_read_its_answer_is_cut_off() {
     let (mut here, there) = duplex(64);
     let server = served(there);
-    here.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    here.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let started = Instant::now();
     assert!(server.await.unwrap().is_err());
     assert!(started.elapsed() <= budget::STALL + Duration::from_secs(1));
@@ -205,10 +141,7 @@ async fn a_peer_that_does_not_read_its_answer_is_cut_off() {
 async fn an_answer_that_does_not_come_ends_the_exchange_in_time() {
     let (stream, _) = pair();
     let mut connection = Connection::open(stream).await.unwrap();
-    let hasty = Budget {
-        time: Duration::from_secs(3),
-        ..PATIENT
-    };
+    let hasty = Budget { time: Duration::from_secs(3), ..PATIENT };
     let refused = connection.get("/never", hasty).await;
     assert!(matches!(refused, Err(ChannelError::TimedOut { .. })));
 }
@@ -217,14 +150,8 @@ async fn an_answer_that_does_not_come_ends_the_exchange_in_time() {
 async fn an_answer_beyond_its_budget_is_refused() {
     let (stream, _) = pair();
     let mut connection = Connection::open(stream).await.unwrap();
-    let small = Budget {
-        bytes: 54 * 1024 - 1,
-        ..PATIENT
-    };
-    assert!(matches!(
-        connection.get("/big", small).await,
-        Err(ChannelError::TooLong { .. })
-    ));
+    let small = Budget { bytes: 54 * 1024 - 1, ..PATIENT };
+    assert!(matches!(connection.get("/big", small).await, Err(ChannelError::TooLong { .. })));
     let (mut liar, stream) = duplex(64 * 1024);
     let mut connection = Connection::open(stream).await.unwrap();
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
@@ -232,33 +159,16 @@ async fn an_answer_beyond_its_budget_is_refused() {
         let _ = liar.read(&mut [0; 256]).await.unwrap();
         liar.write_all(chunked.as_bytes()).await.unwrap();
     };
-    let ((), refused) = tokio::join!(
-        lie,
-        connection.get(
-            "/",
-            Budget {
-                bytes: 2,
-                ..PATIENT
-            }
-        )
-    );
-    assert!(
-        matches!(refused, Err(ChannelError::TooLong { .. })),
-        "{refused:?}"
-    );
+    let ((), refused) = tokio::join!(lie, connection.get("/", Budget { bytes: 2, ..PATIENT }));
+    assert!(matches!(refused, Err(ChannelError::TooLong { .. })), "{refused:?}");
 }
 
 #[tokio::test]
 async fn an_answer_of_54_kb_leaves_in_one_write() {
     let (mut here, there) = duplex(128 * 1024);
     let writes = Arc::new(Mutex::new(Vec::new()));
-    served(Counting {
-        stream: there,
-        writes: writes.clone(),
-    });
-    here.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    served(Counting { stream: there, writes: writes.clone() });
+    here.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = vec![0; 54 * 1024];
     here.read_exact(&mut answer).await.unwrap();
     assert_eq!(writes.lock().unwrap().len(), 1, "{writes:?}");
@@ -281,11 +191,7 @@ impl AsyncRead for Counting {
 }
 
 impl AsyncWrite for Counting {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.writes.lock().unwrap().push(bytes.len());
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -295,10 +201,7 @@ impl AsyncWrite for Counting {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let whole: Vec<u8> = slices
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
+        let whole: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         self.poll_write(context, &whole)
     }
 

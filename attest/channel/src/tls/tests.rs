@@ -9,15 +9,9 @@ fn key() -> SigningKey {
     SigningKey::generate().unwrap()
 }
 
-fn connections(
-    client: &Arc<ClientConfig>,
-    server: &Arc<ServerConfig>,
-) -> (ClientConnection, ServerConnection) {
+fn connections(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (ClientConnection, ServerConnection) {
     let nobody = ServerName::try_from("node.invalid").unwrap();
-    (
-        ClientConnection::new(client.clone(), nobody).unwrap(),
-        ServerConnection::new(server.clone()).unwrap(),
-    )
+    (ClientConnection::new(client.clone(), nobody).unwrap(), ServerConnection::new(server.clone()).unwrap())
 }
 
 /// Moves records until both ends are done, or one refuses.
@@ -51,10 +45,8 @@ fn connected(
     server_key: &SigningKey,
     clients: Accept,
 ) -> Result<(ClientConnection, ServerConnection), Error> {
-    let (mut there, mut here) = connections(
-        &client(client_key, servers).unwrap(),
-        &server(server_key, clients).unwrap(),
-    );
+    let (mut there, mut here) =
+        connections(&client(client_key, servers).unwrap(), &server(server_key, clients).unwrap());
     shake(&mut there, &mut here).map(|()| (there, here))
 }
 
@@ -88,24 +80,8 @@ fn a_server_with_another_key_than_the_pinned_one_is_refused() {
 #[test]
 fn a_client_with_another_key_than_the_pinned_one_is_refused() {
     let verifier = key();
-    assert!(
-        connected(
-            Some(&verifier),
-            Accept::AnyKey,
-            &key(),
-            Accept::Only(verifier.public())
-        )
-        .is_ok()
-    );
-    assert!(
-        connected(
-            Some(&key()),
-            Accept::AnyKey,
-            &key(),
-            Accept::Only(verifier.public())
-        )
-        .is_err()
-    );
+    assert!(connected(Some(&verifier), Accept::AnyKey, &key(), Accept::Only(verifier.public())).is_ok());
+    assert!(connected(Some(&key()), Accept::AnyKey, &key(), Accept::Only(verifier.public())).is_err());
 }
 
 #[test]
@@ -124,10 +100,8 @@ fn a_client_that_shows_a_key_which_it_does_not_have_is_refused() {
 #[test]
 fn an_x509_certificate_is_no_raw_key() {
     let (chain, private) = certificate();
-    let (mut there, mut here) = connections(
-        &client(None, Accept::AnyKey).unwrap(),
-        &x509_server(chain, private).unwrap(),
-    );
+    let (mut there, mut here) =
+        connections(&client(None, Accept::AnyKey).unwrap(), &x509_server(chain, private).unwrap());
     assert!(shake(&mut there, &mut here).is_err());
 }
 
@@ -137,14 +111,8 @@ fn both_ends_compute_one_binder_and_no_other_connection_or_kind_has_it() {
     let connect = || connected(Some(&verifier), Accept::AnyKey, &node, Accept::Anyone).unwrap();
     let ((there, here), (_, other)) = (connect(), connect());
     let of = |kind| binder(&here, kind).unwrap();
-    assert_eq!(
-        binder(&there, Kind::TlsServer).unwrap(),
-        of(Kind::TlsServer)
-    );
-    assert_ne!(
-        binder(&other, Kind::TlsServer).unwrap(),
-        of(Kind::TlsServer)
-    );
+    assert_eq!(binder(&there, Kind::TlsServer).unwrap(), of(Kind::TlsServer));
+    assert_ne!(binder(&other, Kind::TlsServer).unwrap(), of(Kind::TlsServer));
     assert_ne!(of(Kind::TlsClient), of(Kind::TlsServer));
     assert_ne!(of(Kind::Vm), of(Kind::TlsServer));
     assert_ne!(of(Kind::Vm), of(Kind::TlsClient));
@@ -152,18 +120,9 @@ fn both_ends_compute_one_binder_and_no_other_connection_or_kind_has_it() {
 
 #[test]
 fn there_is_no_binder_before_the_handshake_is_over() {
-    let (there, here) = connections(
-        &client(None, Accept::AnyKey).unwrap(),
-        &server(&key(), Accept::Anyone).unwrap(),
-    );
-    assert!(matches!(
-        binder(&there, Kind::TlsServer),
-        Err(ChannelError::NoBinder)
-    ));
-    assert!(matches!(
-        binder(&here, Kind::TlsServer),
-        Err(ChannelError::NoBinder)
-    ));
+    let (there, here) = connections(&client(None, Accept::AnyKey).unwrap(), &server(&key(), Accept::Anyone).unwrap());
+    assert!(matches!(binder(&there, Kind::TlsServer), Err(ChannelError::NoBinder)));
+    assert!(matches!(binder(&here, Kind::TlsServer), Err(ChannelError::NoBinder)));
 }
 
 /// A client that would resume and send early data, as rustls does by default.
@@ -182,20 +141,12 @@ struct Tickets {
 
 impl Tickets {
     fn none() -> Arc<Tickets> {
-        Arc::new(Tickets {
-            kept: ClientSessionMemoryCache::new(32),
-            count: AtomicUsize::new(0),
-        })
+        Arc::new(Tickets { kept: ClientSessionMemoryCache::new(32), count: AtomicUsize::new(0) })
     }
 }
 
 impl rustls::client::ClientSessionStore for Tickets {
-    fn set_tls12_session(
-        &self,
-        _: ServerName<'static>,
-        _: rustls::client::Tls12ClientSessionValue,
-    ) {
-    }
+    fn set_tls12_session(&self, _: ServerName<'static>, _: rustls::client::Tls12ClientSessionValue) {}
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<rustls::client::Tls12ClientSessionValue> {
         None
     }
@@ -206,18 +157,11 @@ impl rustls::client::ClientSessionStore for Tickets {
     fn kx_hint(&self, server: &ServerName<'_>) -> Option<rustls::NamedGroup> {
         self.kept.kx_hint(server)
     }
-    fn insert_tls13_ticket(
-        &self,
-        server: ServerName<'static>,
-        ticket: rustls::client::Tls13ClientSessionValue,
-    ) {
+    fn insert_tls13_ticket(&self, server: ServerName<'static>, ticket: rustls::client::Tls13ClientSessionValue) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.kept.insert_tls13_ticket(server, ticket);
     }
-    fn take_tls13_ticket(
-        &self,
-        server: &ServerName<'static>,
-    ) -> Option<rustls::client::Tls13ClientSessionValue> {
+    fn take_tls13_ticket(&self, server: &ServerName<'static>) -> Option<rustls::client::Tls13ClientSessionValue> {
         self.kept.take_tls13_ticket(server)
     }
 }
@@ -225,10 +169,7 @@ impl rustls::client::ClientSessionStore for Tickets {
 #[test]
 fn no_session_ticket_is_sent() {
     let tickets = Tickets::none();
-    let (mut there, mut here) = connections(
-        &eager_client(&tickets),
-        &server(&key(), Accept::Anyone).unwrap(),
-    );
+    let (mut there, mut here) = connections(&eager_client(&tickets), &server(&key(), Accept::Anyone).unwrap());
     shake(&mut there, &mut here).unwrap();
     assert_eq!(tickets.count.load(Ordering::Relaxed), 0);
 }
@@ -240,11 +181,8 @@ fn relying_parties_get_no_ticket_and_are_not_resumed() {
     roots.add(chain[0].clone()).unwrap();
     let tickets = Tickets::none();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    let mut eager = builder
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut eager =
+        builder.with_protocol_versions(&[&TLS13]).unwrap().with_root_certificates(roots).with_no_client_auth();
     eager.resumption = Resumption::store(tickets.clone());
     let (eager, server) = (Arc::new(eager), x509_server(chain, private).unwrap());
     for _ in 0..2 {
@@ -309,16 +247,10 @@ fn a_hello_of_tls_1_2_is_refused() {
     hello.extend([0, 0, 2, 0xc0, 0x2b, 1, 0]); // no session, ECDHE-ECDSA with AES-128-GCM, no compression
     let mut here = ServerConnection::new(server(&key(), Accept::Anyone).unwrap()).unwrap();
     here.read_tls(&mut &hello[..]).unwrap();
-    assert!(matches!(
-        here.process_new_packets(),
-        Err(Error::PeerIncompatible(_))
-    ));
+    assert!(matches!(here.process_new_packets(), Err(Error::PeerIncompatible(_))));
 }
 
 fn certificate() -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["verifier.example".to_owned()]).unwrap();
-    (
-        vec![made.cert.der().clone()],
-        PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()),
-    )
+    (vec![made.cert.der().clone()], PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()))
 }
