@@ -8,7 +8,11 @@ use crate::{
 use clap::ArgGroup;
 use garant_verifier::{config, serve::Service};
 use serde::Serialize;
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 /// Accept nodes that push, ask those that are listed, and answer relying parties.
 ///
@@ -40,9 +44,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         return Ok(Answer::Yes);
     }
     let served = service.run(|listening| {
-        eprintln!("relying parties: {}", listening.relying_parties);
+        line(format_args!("relying parties: {}", listening.relying_parties));
         if let Some(nodes) = listening.nodes {
-            eprintln!("nodes: {nodes}");
+            line(format_args!("nodes: {nodes}"));
         }
     });
     block_on(served)?.map_err(failure)?;
@@ -59,11 +63,16 @@ impl ::log::Log for Lines {
 
     fn log(&self, record: &::log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("{} {}", record.level().as_str().to_lowercase(), record.args());
+            line(format_args!("{} {}", record.level().as_str().to_lowercase(), record.args()));
         }
     }
 
     fn flush(&self) {}
+}
+
+/// A full disk or a closed pipe behind stderr ends no verifier: `eprintln!` would.
+fn line(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 fn start_logging() {

@@ -12,8 +12,9 @@ pub const HEAD: Duration = Duration::from_secs(60);
 /// How long a peer may take for the body of a request once its head is there.
 pub const BODY: Duration = Duration::from_secs(10);
 
-/// How long a peer may take no byte of its answer.
-pub const STALL: Duration = Duration::from_secs(20);
+/// How long a peer may take over what is sent to it: as long as a challenge lives, after which an answer is worth
+/// nothing (design, Wire).
+pub const STALL: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's or an answer's head; ours are below 200. The least that hyper takes.
 pub const HEAD_BYTES: usize = 8 * 1024;

@@ -1,4 +1,5 @@
-//! A stream whose peer must take bytes: one that stops reading would hold its connection, and its answer, for ever.
+//! A stream whose peer must take what is written: one that stops reading, or reads byte by byte, would hold its
+//! connection, and its answer, for ever.
 
 use crate::budget::STALL;
 use std::{
@@ -12,10 +13,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Fails a write that makes no progress for [`STALL`].
+/// Fails once bytes wait to be taken for [`STALL`].
 pub(crate) struct Stalling<S> {
     stream: S,
-    /// Runs while a write waits.
+    /// Runs from the first byte that waits until all are taken.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
@@ -26,7 +27,6 @@ impl<S> Stalling<S> {
 
     fn check<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.limit = None;
             return written;
         }
         let limit = self.limit.get_or_insert_with(|| Box::pin(sleep(STALL)));
@@ -65,6 +65,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.limit = None;
+        }
         self.check(context, flushed)
     }
 

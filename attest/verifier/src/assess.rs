@@ -190,11 +190,12 @@ pub struct Judgement {
     lifetime: Duration,
 }
 
-/// Judges a verified answer.
+/// Judges a verified answer. A record of another attestation key says nothing of it.
 pub fn judge(rules: &Rulebook, answered: &Answered<'_>, record: Option<&StandingRecord<'_>>) -> Judgement {
     let verified = &answered.verified;
     let identity = verified.identity();
     let ak_name = verified.ak().name().as_bytes();
+    let record = record.filter(|record| &record.node.record().ak_name[..] == ak_name);
     let standing = record.map_or(Standing::NotEnrolled, |record| Standing::Enrolled {
         root: record.root(),
         chain: &record.links,

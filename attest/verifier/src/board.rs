@@ -15,6 +15,8 @@ pub struct Heard {
     pub at: Moment,
     /// Seconds since 1970 at which the verdict ends.
     pub expires: u64,
+    /// From `at` until the verdict ends, whatever becomes of the calendar.
+    pub life: Duration,
     /// The answer of its boot part, for lists.
     pub boot: String,
     /// The signed result.
@@ -54,7 +56,7 @@ impl Board {
             return Standing::Unknown("the node has not answered since this verifier started".to_owned());
         };
         match now.since(&heard.at) {
-            Some(age) if age <= silence && calendar < heard.expires => Standing::Heard(heard),
+            Some(age) if age <= silence.min(heard.life) && calendar < heard.expires => Standing::Heard(heard),
             Some(age) if age <= silence => Standing::Unknown("the last verdict has ended".to_owned()),
             Some(age) => Standing::Unknown(format!("the node has been silent for {} s", age.as_secs())),
             None => Standing::Unknown("the node's last answer has no age".to_owned()),
@@ -82,7 +84,7 @@ mod tests {
     const SILENCE: Duration = Duration::from_secs(3600);
 
     fn heard(at: Moment, boot: &str, expires: u64) -> Heard {
-        Heard { at, expires, boot: boot.into(), ear: Vec::new() }
+        Heard { at, expires, life: SILENCE, boot: boot.into(), ear: Vec::new() }
     }
 
     fn is_unknown(board: &Board, now: &Moment, silence: Duration, calendar: u64) -> bool {
@@ -107,6 +109,14 @@ mod tests {
         let board = Board::default();
         board.put(NODE, heard(clock.now().unwrap(), "yes", u64::MAX));
         assert!(is_unknown(&board, &clock.now().unwrap(), Duration::ZERO, 0));
+    }
+
+    #[test]
+    fn a_calendar_that_is_set_back_prolongs_no_verdict() {
+        let clock = Clock::of_this_boot().unwrap();
+        let board = Board::default();
+        board.put(NODE, Heard { life: Duration::ZERO, ..heard(clock.now().unwrap(), "yes", u64::MAX) });
+        assert!(is_unknown(&board, &clock.now().unwrap(), SILENCE, 0));
     }
 
     #[test]

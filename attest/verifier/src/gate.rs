@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,6 +29,7 @@ impl Gate {
 
     /// A place, where one is free.
     pub fn enter(self: &Arc<Gate>, address: IpAddr) -> Option<Place> {
+        let address = one_of_its_owner(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
         let own = open.get(&address).copied().unwrap_or(0);
@@ -52,6 +53,14 @@ impl Drop for Place {
     }
 }
 
+/// Whoever has one IPv6 address has all with the same first 64 bits (RFC 4291 §2.5.4).
+fn one_of_its_owner(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -68,5 +77,18 @@ mod tests {
         drop(other);
         drop(places);
         assert!(gate.open.lock().unwrap().is_empty(), "no trace of who is gone");
+    }
+
+    #[test]
+    fn who_owns_a_network_of_ipv6_addresses_cannot_take_every_place() {
+        let gate = Gate::new(3, 1);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let _first = gate.enter(address("2001:db8::1")).unwrap();
+        assert!(gate.enter(address("2001:db8::ffff:2")).is_none());
+        let other = gate.enter(address("2001:db8:0:1::1")).unwrap();
+        let _v4 = gate.enter(address("::ffff:10.0.0.1")).unwrap();
+        drop(other);
+        assert!(gate.enter(address("10.0.0.1")).is_none(), "the same address, written as IPv4");
+        assert!(gate.enter(address("10.0.0.2")).is_some());
     }
 }

@@ -217,7 +217,9 @@ impl Service {
         self.store.keep_ear(id, &signed)?;
         log::info!("verdict node={} boot={}", hex(&id), judgement.verdict.boot);
         let boot = judgement.verdict.boot.answer.to_string();
-        self.board.put(id, Heard { at, expires: ear.expires, boot, ear: signed });
+        let age = self.now()?.0.since(&at).unwrap_or_default();
+        let life = age.saturating_add(Duration::from_secs(ear.expires.saturating_sub(ear.issued)));
+        self.board.put(id, Heard { at, expires: ear.expires, life, boot, ear: signed });
         Ok(())
     }
 

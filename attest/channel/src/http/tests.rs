@@ -138,6 +138,19 @@ async fn a_peer_that_does_not_read_its_answer_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_its_answer_byte_by_byte_is_cut_off() {
+    let (mut here, there) = duplex(64);
+    let server = served(there);
+    here.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let started = Instant::now();
+    while !server.is_finished() && started.elapsed() < 3 * budget::STALL {
+        let _ = here.read_u8().await;
+        tokio::time::sleep(budget::STALL / 4).await;
+    }
+    assert!(server.is_finished(), "the connection and its answer are held as long as the peer likes");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_come_ends_the_exchange_in_time() {
     let (stream, _) = pair();
     let mut connection = Connection::open(stream).await.unwrap();
