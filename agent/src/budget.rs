@@ -49,10 +49,16 @@ pub const CHALLENGES_WAITING: usize = 8192;
 /// How long a challenge lives; an answer after that is worth nothing to whoever asked.
 pub const CHALLENGE_LIFE: Duration = Duration::from_secs(30);
 
-/// Connections at one time, over all listeners. One that is idle takes about 20 KiB (measured on x86-64).
+/// Connections at one time, over all TLS listeners. One that is idle takes about 20 KiB (measured on x86-64).
 pub const CONNECTIONS: usize = 4096;
 
-/// Descriptors beside connections: listeners, pushed connections, log, TPM, timers.
+/// Connections at one time from one address: half of all, so that nobody alone keeps the others out.
+pub const CONNECTIONS_OF_ONE: usize = CONNECTIONS / 2;
+
+/// Connections at one time over the Unix socket, which no crowd on the network may take away.
+pub const LOCAL_CONNECTIONS: usize = 64;
+
+/// Descriptors beside TLS connections: local and pushed ones, listeners, log, TPM, timers.
 pub const OTHER_DESCRIPTORS: u64 = 256;
 
 /// F is renewed after this time, so that its life with its last quote stays below 600 s.

@@ -109,16 +109,18 @@ impl Collection {
         self.quote_digest
     }
 
-    /// The collection's bytes for this wish. A wish of many is encoded once; rare ones are not kept.
+    /// The collection's bytes for this wish, encoded once for all who have it. Who comes with one wish too many gets the
+    /// IMA list from its start: else every stranger could have a copy of megabytes made for himself alone.
     pub fn bytes(&self, fixed: &Fixed, ima: Option<&Mutex<Ima>>, wish: Wish) -> Result<Shared, CborError> {
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = encoded.iter().find(|(known, _)| *known == wish) {
+        let whole = Wish { ima_from: 0, ..wish };
+        let wishes = if encoded.len() < WISHES_KEPT && ima.is_some() { [wish, wish] } else { [wish, whole] };
+        if let Some((_, bytes)) = wishes.iter().find_map(|wish| encoded.iter().find(|(known, _)| known == wish)) {
             return Ok(bytes.clone());
         }
-        let bytes = Shared::from(self.encode(fixed, ima, wish)?);
-        if encoded.len() < WISHES_KEPT {
-            encoded.push((wish, bytes.clone()));
-        }
+        let [_, granted] = wishes;
+        let bytes = Shared::from(self.encode(fixed, ima, granted)?);
+        encoded.push((granted, bytes.clone()));
         Ok(bytes)
     }
 
@@ -174,7 +176,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// Major type 2 (RFC 8949 §3.1).
 const BYTE_STRING: u8 = 2 << 5;
-/// Different wishes of one quote that stay encoded: with and without the log, and a few starts in the IMA list.
+/// Different wishes of one quote that are granted: with and without the log, and a few starts in the IMA list.
 const WISHES_KEPT: usize = 8;
 
 #[cfg(test)]
@@ -192,4 +194,44 @@ mod tests {
             assert!([head, evidence].concat() == whole, "{length} bytes");
         }
     }
+
+    fn collection() -> (Fixed, Collection) {
+        let claims = NodeClaims {
+            profile: PROFILE,
+            ledger_pcr: 15,
+            untrusted_version: "",
+            untrusted_manufacturer: None,
+            untrusted_product: None,
+            untrusted_serial: None,
+            untrusted_chassis_serial: None,
+            untrusted_missing: None,
+        };
+        let fixed = Fixed::new(&[1], &claims, b"entry 0", Some(vec![2; 1000])).unwrap();
+        let quote = QuoteWithValues { attest: vec![3], signature: vec![4], values: std::sync::Arc::default() };
+        (fixed, Collection::new(&quote, &[5; 32], &SessionKeys::new(), 100 * IMA_ENTRY_BYTES).unwrap())
+    }
+
+    /// How many different copies of the evidence a thousand askers get, each with a wish of its own.
+    fn copies(ima: Option<&Mutex<Ima>>) -> usize {
+        let (fixed, collection) = collection();
+        let wishes = (0..1000).map(|number| Wish { is_log_held: number % 2 == 0, ima_from: number / 2 });
+        let given: Vec<Shared> = wishes.map(|wish| collection.bytes(&fixed, ima, wish).unwrap()).collect();
+        given.iter().map(|bytes| bytes.as_ptr()).collect::<std::collections::HashSet<_>>().len()
+    }
+
+    #[test]
+    fn a_thousand_wishes_do_not_make_a_thousand_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let ima_list = folder.path().join("list");
+        let entry = [&10u32.to_le_bytes()[..], &[1; 20], &6u32.to_le_bytes(), b"ima-ng", &4u32.to_le_bytes(), b"data"];
+        assert_eq!(entry.concat().len(), IMA_ENTRY_BYTES);
+        std::fs::write(&ima_list, entry.concat().repeat(100)).unwrap();
+        let configuration = crate::config::Configuration { ima_list, ..Default::default() };
+        let mut ima = crate::sources::Sources::open(&configuration).ima.unwrap();
+        assert_eq!(ima.refresh(), 100 * IMA_ENTRY_BYTES);
+        assert!(copies(Some(&Mutex::new(ima))) <= WISHES_KEPT + 2);
+        assert_eq!(copies(None), 2, "without an IMA list, the log alone can be wished away");
+    }
+
+    const IMA_ENTRY_BYTES: usize = 4 + 20 + 4 + 6 + 4 + 4;
 }

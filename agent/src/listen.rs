@@ -1,7 +1,7 @@
 //! Who is let in: TLS on TCP ports, a Unix socket for this machine, and how many at a time.
 
 use crate::{
-    budget::{CONNECTIONS, OTHER_DESCRIPTORS},
+    budget::{CONNECTIONS, CONNECTIONS_OF_ONE, LOCAL_CONNECTIONS, OTHER_DESCRIPTORS},
     config::Configuration,
     routes::{Channel, Node},
     server::ServerError,
@@ -10,6 +10,7 @@ use garant_attest::{budget::CREDENTIAL_BYTES, wire::Kind};
 use garant_channel::{
     binder::{NO_BINDER, binder},
     error::ChannelError,
+    gate::{Gate, Place},
     http, tls,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -50,12 +51,12 @@ impl Listeners {
 
     /// Lets in who comes, on tasks of the running tokio.
     pub fn accept(self, node: &Arc<Node>) -> io::Result<()> {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let gate = Gate::new(CONNECTIONS, CONNECTIONS_OF_ONE);
         for listener in self.tcp {
-            tokio::spawn(accept_tls(TcpListener::from_std(listener)?, node.clone(), room.clone()));
+            tokio::spawn(accept_tls(TcpListener::from_std(listener)?, node.clone(), gate.clone()));
         }
         if let Some(listener) = self.unix {
-            tokio::spawn(accept_local(UnixListener::from_std(listener)?, node.clone(), room));
+            tokio::spawn(accept_local(UnixListener::from_std(listener)?, node.clone()));
         }
         Ok(())
     }
@@ -89,13 +90,13 @@ fn allow_connections() {
     }
 }
 
-async fn accept_tls(listener: TcpListener, node: Arc<Node>, room: Arc<Semaphore>) {
+async fn accept_tls(listener: TcpListener, node: Arc<Node>, gate: Arc<Gate>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Without room the connection is closed at once: a handshake would cost more than the refusal.
-                if let Ok(permit) = room.clone().try_acquire_owned() {
-                    tokio::spawn(serve_tls(stream, node.clone(), permit));
+                if let Some(place) = gate.enter(peer.ip()) {
+                    tokio::spawn(serve_tls(stream, node.clone(), place));
                 }
             }
             Err(error) => pause_accepting(&error).await,
@@ -103,7 +104,8 @@ async fn accept_tls(listener: TcpListener, node: Arc<Node>, room: Arc<Semaphore>
     }
 }
 
-async fn accept_local(listener: UnixListener, node: Arc<Node>, room: Arc<Semaphore>) {
+async fn accept_local(listener: UnixListener, node: Arc<Node>) {
+    let room = Arc::new(Semaphore::new(LOCAL_CONNECTIONS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -121,7 +123,7 @@ async fn pause_accepting(error: &io::Error) {
     sleep(ACCEPT_PAUSE).await;
 }
 
-async fn serve_tls(stream: TcpStream, node: Arc<Node>, _permit: OwnedSemaphorePermit) {
+async fn serve_tls(stream: TcpStream, node: Arc<Node>, _place: Place) {
     let (config, session) = node.quoting.with_sessions(|sessions| {
         let current = sessions.current();
         (current.tls().clone(), current.vouched().clone())

@@ -41,6 +41,7 @@ pub struct Node {
     pub ak_public: Vec<u8>,
     /// What this node cannot read, in words.
     pub missing: Option<String>,
+    endorsements: OnceCell<Arc<Endorsements>>,
     identity: OnceCell<Bytes>,
 }
 
@@ -75,7 +76,15 @@ impl Node {
         ak_public: Vec<u8>,
         missing: Option<String>,
     ) -> Node {
-        Node { configuration, tpm, quoting, ak_public, missing, identity: OnceCell::new() }
+        Node {
+            configuration,
+            tpm,
+            quoting,
+            ak_public,
+            missing,
+            endorsements: OnceCell::new(),
+            identity: OnceCell::new(),
+        }
     }
 
     /// Answers one request of this connection.
@@ -116,18 +125,23 @@ impl Node {
         }
     }
 
-    /// EK certificates come from NV once; then the TPM is not asked again.
+    /// EK certificates come from NV once. Then the TPM is not asked again, and strangers who name an EK stand in no queue
+    /// but their own.
+    async fn endorsements(&self) -> Result<&Endorsements, TaskError> {
+        self.endorsements.get_or_try_init(|| self.tpm.endorsements()).await.map(|read| &**read)
+    }
+
     async fn identity(&self) -> Result<Bytes, Refusal> {
         let read = || async {
-            let endorsements = self.tpm.endorsements().await?;
-            encode_identity(&self.ak_public, &endorsements).map(Bytes::from)
+            let endorsements = self.endorsements().await?;
+            encode_identity(&self.ak_public, endorsements).map(Bytes::from)
         };
         self.identity.get_or_try_init(read).await.cloned()
     }
 
     async fn credential(&self, channel: &Channel, body: &[u8]) -> Result<Answer, Refusal> {
         let challenge = CredentialChallenge::decode(body).map_err(|error| Refusal::form(&error))?;
-        let endorsements = self.tpm.endorsements().await?;
+        let endorsements = self.endorsements().await?;
         let credentials = challenge.2.iter().map(|credential| {
             let key = endorsements.keys.get(usize::from(credential.0))?;
             let (blob, secret) = (credential.1.to_vec(), credential.2.to_vec());

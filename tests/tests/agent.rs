@@ -332,6 +332,31 @@ async fn peers_that_never_finish_a_handshake_do_not_keep_others_out() {
 }
 
 #[tokio::test]
+async fn strangers_credentials_do_not_fill_the_queue_of_known_verifiers() {
+    let Some(swtpm) = Swtpm::provisioned("sha256") else { return };
+    let tpm = SlowTpm::before(&swtpm.socket(), Duration::from_secs(2));
+    let verifier = SigningKey::generate().unwrap();
+    let hex: String = verifier.public().iter().map(|byte| format!("{byte:02x}")).collect();
+    let push = format!("[[push]]\naddress = '127.0.0.1:1'\nkey = '{hex}'\ninterval_s = 86400\n");
+    let node = Garantd::start(&tpm.address(), &push);
+    let mut busy = Asker::dial(node.address).await.unwrap();
+    let mut known = Asker::dial_with(node.address, Some(&verifier)).await.unwrap();
+    assert_eq!(known.connection.get("/v1/identity", BUDGET).await.unwrap().0, 200);
+    let body = cbor::encode(&CredentialChallenge::new([0; 32], Default::default())).unwrap();
+    let quoting = tokio::spawn(async move { busy.ask(Mode::Fresh).await.unwrap().status });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..8 {
+        let mut stranger = Asker::dial(node.address).await.unwrap();
+        let body = body.clone();
+        tokio::spawn(async move { stranger.connection.post("/v1/credential", body, BUDGET).await });
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (status, _) = known.connection.post("/v1/credential", body, BUDGET).await.unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(quoting.await.unwrap(), 200);
+}
+
+#[tokio::test]
 async fn a_node_dials_its_verifier_and_answers_there() {
     let Some(tpm) = Swtpm::blank("sha256") else { return };
     let verifier = SigningKey::generate().unwrap();

@@ -4,6 +4,7 @@ pub mod binder;
 pub mod budget;
 pub mod engine;
 pub mod error;
+pub mod gate;
 pub mod http;
 pub mod key;
 mod stall;

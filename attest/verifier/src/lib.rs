@@ -10,7 +10,6 @@ pub mod credential;
 pub mod dial;
 pub mod enrol;
 pub mod error;
-pub mod gate;
 pub mod known;
 mod relying_party;
 pub mod report;

@@ -6,13 +6,13 @@ use crate::{
     board::Standing,
     budget::{RELYING_PARTY, REQUEST_BYTES},
     error::VerifierError,
-    gate::Gate,
     report::{Report, hex},
     serve::{Machine, Service, next},
     sources::read_certificates,
 };
 use garant_attest::{cose::ClaimedStatement, ear::Ear, node_id::NodeId, wire::Kind};
 use garant_channel::{
+    gate::Gate,
     http::{self, Answer, Request},
     tls::{self, Accept},
 };

@@ -13,7 +13,6 @@ use crate::{
     dial::{Address, Link},
     enrol::{CertifiedNode, certify},
     error::VerifierError,
-    gate::Gate,
     known::{Alias, sent_log},
     relying_party,
     report::hex,
@@ -30,6 +29,7 @@ use garant_attest::{
 use garant_channel::{
     engine::FastEngine,
     error::ChannelError,
+    gate::Gate,
     key::SigningKey,
     tls::{self, Accept},
 };
