@@ -24,6 +24,7 @@ use garant_attest::{
     evidence::{NodeClaims, PROFILE},
 };
 use garant_hw::tpm::TpmError;
+use nix::sys::signal::SigSet;
 use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -87,6 +88,8 @@ impl std::error::Error for ServerError {
 
 /// Runs until the TPM or the keeper is gone.
 pub fn run(inherited: Inherited) -> Result<(), ServerError> {
+    // The keeper waits for its signals by a descriptor and blocks them, which its child inherits.
+    SigSet::empty().thread_set_mask().map_err(|errno| system("unblock signals")(errno.into()))?;
     let server = Server::open(inherited)?;
     let landlocked = lockdown::lock(&Needs::of(&server.configuration)).map_err(ServerError::Lockdown)?;
     log::info!("server locked in landlock={landlocked:?}");

@@ -530,3 +530,11 @@ async fn renewing_the_session_key_drops_no_request_and_closes_old_connections() 
         assert!(longest >= 5, "{longest} answers on one connection: a renewal closes it at once");
     }
 }
+
+#[test]
+fn a_node_that_is_told_to_end_does_so_at_once() {
+    let Some((_tpm, node)) = node() else { return };
+    let told = std::time::Instant::now();
+    drop(node);
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}: the server had to be killed", told.elapsed());
+}
