@@ -85,10 +85,14 @@ pub struct Evidence<'e> {
 }
 
 impl<'e> Evidence<'e> {
-    /// The events that extended a PCR, where they replay to its quoted value.
+    /// The events that extended a PCR, where they replay to its quoted value. Its state alone does not say so: the
+    /// ledger's PCR is replayed by entry 0 and the commits, whatever the log invents for it.
     fn replayed_events(&self, hash: Hash, pcr: u32) -> Option<Vec<Event<'e>>> {
-        let SentLog::Read { log, .. } = self.boot.log() else { return None };
-        if self.boot.state(hash, usize::try_from(pcr).ok()?) != PcrState::Replayed {
+        let SentLog::Read { log, replayed } = self.boot.log() else { return None };
+        let at = usize::try_from(pcr).ok()?;
+        let quoted = self.boot.pcrs().bank(hash)?.pcr(at)?;
+        let leads_there = replayed.bank(hash).pcr(at)?.value().as_bytes() == quoted;
+        if !leads_there || self.boot.state(hash, at) != PcrState::Replayed {
             return None;
         }
         let events = log.events().map_while(Result::ok);
@@ -339,6 +343,22 @@ mod tests {
         );
         assert_eq!(with_log(&boot, &policy).0, Answer::No);
         assert_eq!(with_log(&boot, &policy.replace("locality = 3", "locality = 0")).0, Answer::Yes);
+    }
+
+    #[test]
+    fn events_that_a_log_invents_for_the_ledgers_pcr_are_not_accepted() {
+        let good = Boot::good();
+        let initrd = RustEngine.digest(HASH, &[b"initrd"]);
+        let policy = format!(
+            "{}[[event]]\npcr = 9\nname = \"initrd\"\ndigest = \"{initrd:?}\"\n",
+            stating(&good).replace(&good.extends(HASH, 9), "")
+        );
+        assert_eq!(with_log(&good, &policy).0, Answer::Yes);
+        let mut evil = good;
+        evil.measured.retain(|event| event.pcr != 9);
+        evil.measured.push(plain(9, EventType::IPL, b"entry 0"));
+        evil.ledger_pcr = Some(9);
+        assert_eq!(with_log(&evil, &policy).0, Answer::Unknown);
     }
 
     #[test]

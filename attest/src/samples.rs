@@ -32,6 +32,8 @@ pub(crate) struct Boot {
     pub(crate) selection: u32,
     /// Banks that the selection names without being allocated.
     pub(crate) unallocated: Vec<Hash>,
+    /// The PCR to which entry 0 and commits were shown to lead.
+    pub(crate) ledger_pcr: Option<usize>,
 }
 
 pub(crate) fn plain(pcr: u32, event_type: EventType, data: &[u8]) -> Measurement {
@@ -77,6 +79,7 @@ impl Boot {
             measured: events,
             selection: 0xff_ffff,
             unallocated,
+            ledger_pcr: None,
         }
     }
 
@@ -164,7 +167,7 @@ impl Boot {
         let quote = quote::check(&RustEngine, &public, scheme, &attest, &signature.to_bytes()).unwrap();
         let pcrs = quote.pcrs(&RustEngine, &values).unwrap();
         let ima = ima.map(|list| SentIma { first: 0, list });
-        judge(&measure(&RustEngine, pcrs, Sent { log, ima, proven_ledger_pcr: None }, None))
+        judge(&measure(&RustEngine, pcrs, Sent { log, ima, proven_ledger_pcr: self.ledger_pcr }, None))
     }
 
     fn attest(&self, pcr_digest: Digest) -> Vec<u8> {
