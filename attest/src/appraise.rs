@@ -265,7 +265,7 @@ fn links(chain: &[Link], witness: Option<&str>, judged: &Judged<'_>) -> Vec<Link
 /// configuration the policy names.
 fn closed(boot: &PartVerdict, facts: Facts<'_>, policy: Option<&Policy>, judged: &Judged<'_>) -> Answer {
     let configured = facts.configuration.is_some_and(|digest| policy.is_some_and(|p| p.accepts_configuration(&digest)));
-    let is_closed = judged.bank().is_some_and(|bank| bank.is_closed_image());
+    let is_closed = judged.bank().is_some_and(|bank| bank.is_closed_image);
     match boot.answer {
         Answer::No => Answer::No,
         Answer::Yes if is_closed && configured => Answer::Yes,
@@ -579,6 +579,19 @@ mod tests {
     fn an_image_that_nobody_declares_closed_is_not() {
         let mut case = Case::good();
         case.policy = case.policy.replace("closed = true", "closed = false");
+        assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::Yes, Answer::Unknown));
+    }
+
+    #[test]
+    fn pins_of_another_image_do_not_make_it_the_closed_one() {
+        let mut case = Case::good();
+        case.boot = case.boot.changed(|events| {
+            let open = events.iter_mut().filter(|event| [4, 9, 11].contains(&event.pcr));
+            open.for_each(|event| event.measured.push(b'2'));
+        });
+        let pin = |pcr| format!("{pcr} = [\"{}\"]\n", case.boot.value(Hash::Sha256, pcr));
+        let pins: String = [4, 9, 11].map(pin).concat();
+        case.policy.push_str(&format!("[pins.sha256]\n{pins}"));
         assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::Yes, Answer::Unknown));
     }
 

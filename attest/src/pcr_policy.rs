@@ -25,6 +25,9 @@ pub struct JudgedBank<'p> {
     pub pcrs: Vec<JudgedPcr>,
     /// The accepted image whose values fit best.
     pub image: Option<&'p Image>,
+    /// Whether the image is declared closed and this bank holds what it extends: itself, its sections, and nothing from
+    /// outside. A pin does not count, since it may be another image's.
+    pub is_closed_image: bool,
     /// The learned values that fit best.
     pub learned: Option<&'p Learned>,
 }
@@ -51,16 +54,6 @@ impl JudgedBank<'_> {
         } else {
             Answer::Unknown
         }
-    }
-
-    /// Whether the image is declared closed and this bank proves it: itself, its sections, and nothing from outside.
-    pub fn is_closed_image(&self) -> bool {
-        self.image.is_some_and(|image| {
-            image.closed
-                && CLOSED_PCRS
-                    .iter()
-                    .all(|pcr| image.extends(self.hash, *pcr).is_some() && self.pcr(*pcr) == Answer::Yes)
-        })
     }
 
     /// PCRs refused, and then how many are accepted: the fewer and the more, the better.
@@ -127,7 +120,16 @@ impl Judge<'_> {
 
     fn bank<'p>(&self, image: Option<&'p Image>, learned: Option<&'p Learned>) -> JudgedBank<'p> {
         let pcrs = BOOT_PCRS.into_iter().map(|pcr| self.pcr(pcr, image, learned)).collect();
-        JudgedBank { hash: self.hash, pcrs, image, learned }
+        let is_closed_image = image.is_some_and(|image| image.closed && self.holds(image, &CLOSED_PCRS));
+        JudgedBank { hash: self.hash, pcrs, image, is_closed_image, learned }
+    }
+
+    /// Whether these PCRs are as the image states them.
+    fn holds(&self, image: &Image, pcrs: &[u32]) -> bool {
+        pcrs.iter().all(|pcr| {
+            let stated = image.extends(self.hash, *pcr).map(|extends| self.value(*pcr, extends, 0));
+            stated.is_some_and(|stated| self.quoted(*pcr) == Some(stated.as_bytes()))
+        })
     }
 
     fn pcr(&self, pcr: u32, image: Option<&Image>, learned: Option<&Learned>) -> JudgedPcr {
