@@ -36,7 +36,8 @@ pub fn judge(
     if events.is_empty() || !has_rule(policy, image, pcr) {
         return EventAnswer::Silent;
     }
-    let mut judge = Judge { engine, hash, policy, image, separated: false, variables: Vec::new() };
+    let (separated, started, has_initrd) = (false, false, false);
+    let mut judge = Judge { engine, hash, policy, image, separated, started, has_initrd, variables: Vec::new() };
     let mut before = None;
     for event in events {
         if let Err(reason) = judge.event(event) {
@@ -68,12 +69,18 @@ struct Judge<'p> {
     policy: &'p Policy,
     image: Option<&'p Image>,
     separated: bool,
+    /// Whether a boot application of the image was measured.
+    started: bool,
+    /// Whether its initrd was.
+    has_initrd: bool,
     variables: Vec<&'static str>,
 }
 
 impl Judge<'_> {
     fn event(&mut self, event: &Event<'_>) -> Result<(), &'static str> {
         let digest = event.digest(self.hash).ok_or("has no digest in this bank")?;
+        self.started |= self.image.is_some_and(|image| image.is_application(digest));
+        self.has_initrd |= self.image.is_some_and(|image| image.is_initrd(digest));
         if self.policy.accepts_event(event.pcr, digest).is_some() {
             return Ok(());
         }
@@ -129,10 +136,16 @@ impl Judge<'_> {
         is_initrd || (command_line.is_some() && command_line == image.cmdline)
     }
 
-    /// What the firmware must measure and did not.
+    /// What must be measured and was not. What runs unmeasured is not what the policy names, however good the rest is.
     fn missing(&self, pcr: u32) -> Option<String> {
         if pcr <= SECURE_BOOT && !self.separated {
             return Some("no separator ends what the firmware measured".into());
+        }
+        if pcr == BOOT_APPLICATIONS && !self.started && self.image.is_some_and(Image::names_applications) {
+            return Some("no event measures a boot application of the image".into());
+        }
+        if pcr == KERNEL && !self.has_initrd && self.image.is_some_and(Image::names_initrd) {
+            return Some("no event measures the initrd of the image".into());
         }
         let absent =
             SECURE_BOOT_VARIABLES.into_iter().map(|(_, name)| name).find(|name| !self.variables.contains(name))?;
@@ -339,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_application_of_the_image_that_no_event_measures_is_missed() {
+        let boot = Boot::good().changed(|events| events.retain(|event| event.measured != b"uki"));
+        assert_eq!(refused(&boot, 4), "PCR 4: no event measures a boot application of the image");
+    }
+
+    #[test]
+    fn an_initrd_of_the_image_that_no_event_measures_is_missed() {
+        let boot = Boot::good().changed(|events| {
+            let options = plain(9, EventType::IPL, b"kernel_cmdline: ro\0");
+            events.retain(|event| event.pcr != 9);
+            events.push(Measurement { measured: b"ro".to_vec(), ..options });
+        });
+        assert_eq!(refused(&boot, 9), "PCR 9: no event measures the initrd of the image");
+    }
+
+    #[test]
     fn another_initrd_is_refused() {
         let boot = Boot::good().and(thing(9, EventType::EVENT_TAG, b"other"));
         assert!(refused(&boot, 9).starts_with("PCR 9, event 22:"));
@@ -355,6 +384,9 @@ mod tests {
         let found = |event: Measurement| answer(&Boot::good().and(event.clone()), event.pcr, &policy());
         assert!(matches!(found(grub("ro")), EventAnswer::AllAccepted(_)));
         assert!(matches!(found(plain(12, EventType::IPL, &utf16("ro\0"))), EventAnswer::AllAccepted(_)));
+        for text in ["ro\0 single\0", "ro\0\0", "ro"] {
+            assert!(matches!(found(plain(12, EventType::IPL, &utf16(text))), EventAnswer::Refused(_)), "{text}");
+        }
         for text in ["ro ", "ro single", "r", "ro\0kernel_cmdline: ro"] {
             assert!(matches!(found(grub(text)), EventAnswer::Refused(_)), "{text}");
         }

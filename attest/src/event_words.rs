@@ -28,7 +28,7 @@ pub fn describe(engine: &dyn Engine, hash: Hash, event: &Event<'_>, before: Opti
 pub fn command_line(engine: &dyn Engine, hash: Hash, event: &Event<'_>) -> Option<String> {
     match covered_data(engine, hash, event)? {
         EventData::Other(data) if event.event_type == EventType::IPL && event.pcr == LOAD_OPTIONS => {
-            Some(Utf16::until_nul(data)?.chars().collect())
+            Some(Utf16::new(data.strip_suffix(&[0, 0])?)?.chars().collect())
         }
         EventData::GrubText(text) if event.untrusted_data.starts_with(GRUB_COMMAND_LINE) => {
             core::str::from_utf8(text).ok().map(ToString::to_string)
