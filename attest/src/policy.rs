@@ -32,8 +32,9 @@ impl Policy {
             return Err(PolicyError::TooLong { found_bytes: bytes.len() });
         }
         let text = core::str::from_utf8(bytes).map_err(|e| PolicyError::NotText { offset: e.valid_up_to() })?;
-        let text: Text = toml::from_str(text).map_err(|e| PolicyError::Toml { message: e.to_string() })?;
+        let mut text: Text = toml::from_str(text).map_err(|e| PolicyError::Toml { message: e.to_string() })?;
         text.check()?;
+        text.sort();
         Ok(Policy { digest: sha256(engine, &[bytes]), text })
     }
 
@@ -79,8 +80,8 @@ impl Policy {
 
     /// The name of the event that the policy accepts in this PCR by its digest.
     pub fn accepts_event(&self, pcr: u32, digest: &[u8]) -> Option<&str> {
-        let accepted = self.text.event.iter().find(|e| e.pcr.0 == pcr && e.digest.0.as_bytes() == digest);
-        accepted.map(|e| e.name.as_str())
+        let found = self.text.event.binary_search_by(|event| event.key().cmp(&(pcr, digest)));
+        found.ok().and_then(|at| self.text.event.get(at)).map(|event| event.name.as_str())
     }
 
     /// Whether the policy accepts any event of this PCR by its digest.
@@ -244,12 +245,13 @@ pub struct ImaPolicy {
 impl ImaPolicy {
     /// Whether a file of this digest may have been used.
     pub fn accepts_file(&self, digest: &[u8]) -> bool {
-        self.files.iter().any(|known| known.0.as_bytes() == digest)
+        self.files.binary_search_by(|known| known.0.as_bytes().cmp(digest)).is_ok()
     }
 
-    /// Whether the policy leaves files under this path unchecked, whatever their digest.
+    /// Whether the policy leaves this path, or one above it, unchecked, whatever the file's digest.
     pub fn leaves_unchecked(&self, path: &str) -> bool {
-        self.unchecked_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
+        let is_below = |above: &str, rest: &str| rest.is_empty() || above.ends_with('/') || rest.starts_with('/');
+        self.unchecked_paths.iter().any(|above| path.strip_prefix(above.as_str()).is_some_and(|r| is_below(above, r)))
     }
 }
 
@@ -324,6 +326,14 @@ struct Text {
 }
 
 impl Text {
+    /// What a node's lists are looked up in is searched by bisection: both may be long, and the node's is its choice.
+    fn sort(&mut self) {
+        self.event.sort_by(|a, b| a.key().cmp(&b.key()));
+        if let Some(ima) = &mut self.ima {
+            ima.files.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+        }
+    }
+
     fn check(&self) -> Result<(), PolicyError> {
         let at_most = |at: &str, found: usize, limit: usize| match found > limit {
             true => Err(wrong(at, format!("{found} entries where at most {limit} are read"))),
@@ -362,6 +372,12 @@ struct AcceptedEvent {
     pcr: Pcr,
     digest: AnyDigest,
     name: String,
+}
+
+impl AcceptedEvent {
+    fn key(&self) -> (u32, &[u8]) {
+        (self.pcr.0, self.digest.0.as_bytes())
+    }
 }
 
 /// PCRs that a closed image must predict: the image itself, its sections, and that no option, credential or system
@@ -465,5 +481,30 @@ mod tests {
         let many = "[[image]]\nname = \"n\"\n".repeat(budget::POLICY_IMAGES + 1);
         assert!(error(&many).contains("65 entries where at most 64"));
         assert!(matches!(Policy::parse(b"\xff", &RustEngine), Err(PolicyError::NotText { offset: 0 })));
+    }
+
+    #[test]
+    fn an_unchecked_path_says_nothing_of_its_neighbours() {
+        let policy = parse("[ima]\nfiles = []\nunchecked_paths = [\"/var/log\", \"/tmp/\"]").unwrap();
+        let leaves = |path: &str| policy.ima().unwrap().leaves_unchecked(path);
+        assert!(leaves("/var/log") && leaves("/var/log/syslog") && leaves("/tmp/x"));
+        assert!(!leaves("/var/logger") && !leaves("/var/lo") && !leaves("/tmpfs") && !leaves("x/var/log/y"));
+    }
+
+    #[test]
+    fn files_and_events_are_found_in_whatever_order_they_stand() {
+        let digest = |byte: u8| format!("{byte:02x}").repeat(32);
+        let files: Vec<String> = [9, 3, 7, 1].map(|byte| format!("\"sha256:{}\"", digest(byte))).to_vec();
+        let event =
+            |(pcr, byte)| format!("[[event]]\npcr = {pcr}\nname = \"{byte}\"\ndigest = \"sha256:{}\"\n", digest(byte));
+        let events: String = [(9, 5), (4, 6), (9, 2), (4, 1)].map(event).concat();
+        let policy = parse(&format!("{events}[ima]\nfiles = [{}]", files.join(", "))).unwrap();
+        for byte in 0..10 {
+            assert_eq!(policy.ima().unwrap().accepts_file(&[byte; 32]), [1, 3, 7, 9].contains(&byte), "{byte}");
+            for pcr in [4, 9] {
+                let is_accepted = [(9, 5), (4, 6), (9, 2), (4, 1)].contains(&(pcr, byte));
+                assert_eq!(policy.accepts_event(pcr, &[byte; 32]).is_some(), is_accepted, "{pcr} {byte}");
+            }
+        }
     }
 }
