@@ -1,8 +1,8 @@
 //! From an answer to facts: one pure function, in a fixed order, that fails at the first check that does not hold.
 //!
-//! Order: limits, signature, magic and type, exact length, extraData, selection and banks, pcrDigest; then counters,
-//! log replay and entry 0. What fails before the counters proves nothing about a machine ([`Refusal`]); what the later
-//! steps find is a fact of this machine and stands in [`Verified`], for the policy to judge.
+//! Order: limits, signature, magic and type, exact length, qualifiedSigner, extraData, selection and banks, pcrDigest;
+//! then counters, log replay and entry 0. What fails before the counters proves nothing about a machine ([`Refusal`]);
+//! what the later steps find is a fact of this machine and stands in [`Verified`], for the policy to judge.
 
 use crate::{
     budget,
@@ -59,6 +59,8 @@ pub enum Refusal {
     AttestationKey(PublicAreaError),
     /// Another key than the enrolled one.
     OtherKey,
+    /// The key is no primary of the endorsement hierarchy: elsewhere a TPM disguises its counters.
+    Hierarchy,
     /// A check of the quote.
     Quote(QuoteError),
     /// Answered for another kind of channel than the asker's.
@@ -85,6 +87,7 @@ impl Refusal {
         match self {
             Refusal::Form { .. } | Refusal::NotHeld { .. } => "limits",
             Refusal::AttestationKey(_) | Refusal::OtherKey => "attestation key",
+            Refusal::Hierarchy => "qualifiedSigner",
             Refusal::Quote(error) => error.check(),
             Refusal::Kind { .. } => "kind",
             Refusal::Challenge => "nonce and binder",
@@ -99,6 +102,7 @@ impl fmt::Display for Refusal {
             Refusal::Form { part, fault } => write!(f, "the answer's {part} is not acceptable: {fault}"),
             Refusal::AttestationKey(error) => write!(f, "no attestation key: {error}"),
             Refusal::OtherKey => f.write_str("signed by another key than the enrolled one"),
+            Refusal::Hierarchy => f.write_str("signed by a key that is no primary of the endorsement hierarchy"),
             Refusal::Quote(error) => error.fmt(f),
             Refusal::Kind { expected, found } => {
                 write!(f, "an answer for kind {} where {} was asked", found.text(), expected.text())
@@ -190,6 +194,9 @@ pub fn verify<'a>(
     }
     let signature = ak.signature(parts.quote.1).map_err(|_| QuoteError::Signature)?;
     let quote = quote::check(engine, ak.public_key(), ak.scheme(), parts.quote.0, &signature)?;
+    if quote.qualified_signer() != ak.name().qualified_in_endorsement(engine).as_bytes() {
+        return Err(Refusal::Hierarchy);
+    }
 
     let first: &VouchedKey = parts.keys.first().ok_or(Refusal::Challenge)?;
     let claims_digest = sha256(engine, &[parts.claims_bytes]);

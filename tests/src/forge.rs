@@ -47,6 +47,8 @@ pub struct Node {
     pub attest_type: u16,
     /// Magic in the attestation.
     pub magic: u32,
+    /// Hierarchy of which the attestation key is a primary.
+    pub hierarchy: u32,
     /// resetCount, restartCount, clock, safe.
     pub counters: (u32, u32, u64, u8),
     /// Bytes after the attestation, signed along.
@@ -76,6 +78,7 @@ impl Node {
             banks: Vec::new(),
             attest_type: 0x8018,
             magic: 0xff54_4347,
+            hierarchy: 0x4000_000b,
             counters: (5, 0, 1000, 1),
             trailing: Vec::new(),
             others: vec![[9; 32], [8; 32]],
@@ -185,7 +188,10 @@ impl Node {
         let (reset, restart, clock, safe) = self.counters;
         let mut bytes = self.magic.to_be_bytes().to_vec();
         bytes.extend(self.attest_type.to_be_bytes());
-        bytes.extend([0, 4, 0x00, 0x0b, 1, 2]);
+        let name = [&SHA256[..], &sha256(&FastEngine, &[&self.ak_public])].concat();
+        bytes.extend([0, 34]);
+        bytes.extend(SHA256);
+        bytes.extend(sha256(&FastEngine, &[&self.hierarchy.to_be_bytes(), &name]));
         bytes.extend((extra.len() as u16).to_be_bytes());
         bytes.extend(extra);
         bytes.extend(clock.to_be_bytes());
@@ -257,6 +263,9 @@ pub fn ak_public_with(key: &SigningKey, attributes: u32) -> Vec<u8> {
     }
     bytes
 }
+
+/// TPM_ALG_SHA256, before a Name by it.
+const SHA256: [u8; 2] = [0x00, 0x0b];
 
 /// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign.
 pub const AK_ATTRIBUTES: u32 = 0x0005_0472;

@@ -72,6 +72,15 @@ fn q2_another_attestation_of_the_same_key_is_no_quote() {
 }
 
 #[test]
+fn q7_a_key_of_another_hierarchy_than_endorsement_is_refused() {
+    for hierarchy in [0x4000_0001, 0x4000_000c, 0x4000_0007] {
+        let mut node = node();
+        node.hierarchy = hierarchy;
+        assert_eq!(fresh(&node), Err(Refusal::Hierarchy));
+    }
+}
+
+#[test]
 fn q4_an_empty_selection_says_nothing() {
     let mut node = node();
     node.banks = Hash::ALL.map(|hash| (hash, vec![])).to_vec();
