@@ -183,8 +183,10 @@ fn platform_names(extensions: &Extensions) -> Result<PlatformNames, CertificateE
 fn only(attributes: &[&AttributeTypeAndValue], oid: ObjectIdentifier) -> Result<Option<String>, CertificateError> {
     let fault = malformed("platform names");
     let mut found = attributes.iter().filter(|attribute| attribute.oid == oid);
-    let text = found.next().map(|attribute| core::str::from_utf8(attribute.value.value()).map(ToString::to_string));
-    if found.next().is_some() { Err(fault) } else { text.transpose().map_err(|_| fault) }
+    let text = found.next().map(|attribute| core::str::from_utf8(attribute.value.value()).map_err(|_| fault));
+    let text = text.transpose()?;
+    let is_printable = text.is_none_or(|text| !text.chars().any(char::is_control));
+    if found.next().is_none() && is_printable { Ok(text.map(ToString::to_string)) } else { Err(fault) }
 }
 
 fn malformed(what: &'static str) -> CertificateError {

@@ -146,7 +146,7 @@ impl fmt::Display for UkiError {
             UkiError::Missing { name } => write!(f, "no section {name}: not a unified kernel image"),
             UkiError::Ambiguous { name } => write!(f, "more than one section that the stub takes for {name}"),
             UkiError::UnknownStub { found } => {
-                write!(f, "the stub says \"{found}\"; what it measures is known for systemd-stub {STUB_VERSION} only")
+                write!(f, "the stub says {found:?}; what it measures is known for systemd-stub {STUB_VERSION} only")
             }
             UkiError::CombinedInitrd { name } => {
                 write!(f, "section {name} becomes part of the initrd at boot: PCR 9 is not predictable")

@@ -651,6 +651,8 @@ mod of_vectors {
             let der = pem::blocks(text, "ATTRIBUTE CERTIFICATE").unwrap().pop().unwrap_or(vector.bytes.clone());
             let read = PlatformCertificate::from_der(&der).unwrap();
             eprintln!("{}: {}", vector.file, read.platform);
+            let named = |first| PlatformCertificate::from_der(&renamed(&der, &read.platform.model, first));
+            assert!(named(b'x').is_ok() && named(b'\x1b').is_err(), "{}", vector.file);
             for end in (0..der.len()).step_by(7) {
                 assert!(PlatformCertificate::from_der(&der[..end]).is_err());
             }
@@ -669,6 +671,15 @@ mod of_vectors {
             assert_eq!(seconds(expected["NotBefore"].as_str().unwrap()), read.not_before);
             assert_eq!(seconds(expected["NotAfter"].as_str().unwrap()), read.not_after);
         }
+    }
+
+    /// With another first letter wherever the text stands.
+    fn renamed(der: &[u8], text: &str, first: u8) -> Vec<u8> {
+        let mut der = der.to_vec();
+        while let Some(at) = der.windows(text.len()).position(|window| window == text.as_bytes()) {
+            der[at] = first;
+        }
+        der
     }
 
     fn seconds(rfc3339: &str) -> u64 {

@@ -84,7 +84,9 @@ impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}; all of this is claimed, nothing was checked", self.kind)?;
         let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        self.lines.iter().try_for_each(|(name, value)| writeln!(f, "  {name:width$}  {value}"))
+        // What is claimed may try to command a terminal, or to look like a line of ours.
+        let shown = |value: &str| value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+        self.lines.iter().try_for_each(|(name, value)| writeln!(f, "  {name:width$}  {}", shown(value)))
     }
 }
 
