@@ -69,7 +69,7 @@ struct Judge<'p> {
     policy: &'p Policy,
     image: Option<&'p Image>,
     separated: bool,
-    /// Whether a boot application of the image was measured.
+    /// Whether the image itself was measured: its kernel alone would take options from whoever starts it.
     started: bool,
     /// Whether its initrd was.
     has_initrd: bool,
@@ -79,7 +79,7 @@ struct Judge<'p> {
 impl Judge<'_> {
     fn event(&mut self, event: &Event<'_>) -> Result<(), &'static str> {
         let digest = event.digest(self.hash).ok_or("has no digest in this bank")?;
-        self.started |= self.image.is_some_and(|image| image.is_application(digest));
+        self.started |= self.image.is_some_and(|image| image.is_main_application(digest));
         self.has_initrd |= self.image.is_some_and(|image| image.is_initrd(digest));
         if self.policy.accepts_event(event.pcr, digest).is_some() {
             return Ok(());
@@ -142,7 +142,7 @@ impl Judge<'_> {
             return Some("no separator ends what the firmware measured".into());
         }
         if pcr == BOOT_APPLICATIONS && !self.started && self.image.is_some_and(Image::names_applications) {
-            return Some("no event measures a boot application of the image".into());
+            return Some("no event measures the image itself".into());
         }
         if pcr == KERNEL && !self.has_initrd && self.image.is_some_and(Image::names_initrd) {
             return Some("no event measures the initrd of the image".into());
@@ -352,9 +352,19 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_application_of_the_image_that_no_event_measures_is_missed() {
+    fn an_image_that_no_event_measures_is_missed() {
         let boot = Boot::good().changed(|events| events.retain(|event| event.measured != b"uki"));
-        assert_eq!(refused(&boot, 4), "PCR 4: no event measures a boot application of the image");
+        assert_eq!(refused(&boot, 4), "PCR 4: no event measures the image itself");
+    }
+
+    #[test]
+    fn the_kernel_of_a_unified_image_is_no_boot_without_it() {
+        let kernel = thing(4, EventType::EFI_BOOT_SERVICES_APPLICATION, b"kernel");
+        let named = policy().replace("initrd =", &format!("kernel = \"sha256:{}\"\ninitrd =", sha256_of(b"kernel")));
+        let with_both = Boot::good().and(kernel);
+        assert!(matches!(answer(&with_both, 4, &named), EventAnswer::AllAccepted(_)));
+        let alone = with_both.changed(|events| events.retain(|event| event.measured != b"uki"));
+        assert!(matches!(answer(&alone, 4, &named), EventAnswer::Refused(_)));
     }
 
     #[test]

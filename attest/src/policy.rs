@@ -190,6 +190,12 @@ impl Image {
         [self.uki, self.kernel].into_iter().flatten().any(|known| known.0.as_bytes() == digest)
     }
 
+    /// Whether the digest is that of the application in which all others of this image are: the unified kernel image, and
+    /// where there is none the kernel.
+    pub fn is_main_application(&self, digest: &[u8]) -> bool {
+        self.uki.or(self.kernel).is_some_and(|known| known.0.as_bytes() == digest)
+    }
+
     /// Whether the policy says which boot applications this image has.
     pub fn names_applications(&self) -> bool {
         self.uki.is_some() || self.kernel.is_some()
