@@ -96,6 +96,22 @@ fn a_node_enrolled_over_tcp_is_yes_on_a_test_root_over_tcp_and_over_its_unix_soc
     let (answer, reasons) = boot(&later);
     assert_eq!((code(&later), answer.as_str()), (2, "unknown"), "a saved answer proves nothing about now");
     assert!(reasons.contains("check age") && reasons.contains("signed boot: yes at"), "{reasons}");
+    let explained = garant_tests::garant::garant(&["explain", "--json", &saved]);
+    assert_eq!(json(&explained)["kind"].as_str(), Some("a saved answer"));
+}
+
+#[test]
+fn a_cached_answer_moves_no_expiry() {
+    let Some((_tpm, node, verifier)) = case() else { return };
+    let address = node.address.to_string();
+    assert_eq!(code(&verifier.enroll(&address)), 0);
+    assert_eq!(code(&verifier.verify(&address, &[])), 0);
+    let latest = garant_verifier::clock::unix_time() + MAX_AGE_S;
+    std::thread::sleep(Duration::from_secs(3));
+    let cached = verifier.verify(&address, &["--max-age", "60"]);
+    assert_eq!(code(&cached), 0, "{cached:?}");
+    let expires = json(&cached)["expires"].as_u64().unwrap();
+    assert!(expires <= latest, "{expires} is after {latest}, when its quote is as old as the policy accepts");
 }
 
 #[test]
@@ -389,4 +405,6 @@ async fn the_unix_socket_is_bound_to_no_channel_and_says_so() {
     assert_eq!(answered.verified.kind(), Kind::None);
 }
 
+/// Of the verifier's policy.
+const MAX_AGE_S: u64 = 300;
 const BUDGET: http::Budget = http::Budget { bytes: 1 << 20, time: Duration::from_secs(30) };

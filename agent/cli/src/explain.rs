@@ -24,6 +24,7 @@ use garant_attest::{
 };
 use garant_channel::engine::FastEngine;
 use garant_hw::{eventlog::EventLog, ima::ImaList};
+use garant_verifier::bundle::{BUNDLE_BYTES, Bundle};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::{fmt, path::PathBuf};
 use tpm2_rs::{
@@ -31,7 +32,7 @@ use tpm2_rs::{
     data::{TpmsAttest, TpmtPublic, TpmuAttest},
 };
 
-/// Print what a file says: evidence, event log, IMA list, certificate, quote, record, policy or attestation result.
+/// Print what a file says: evidence, saved answer, event log, IMA list, certificate, quote, record, policy or attestation result.
 ///
 /// Nothing is checked: everything printed is what the file claims. `garant verify` and `garant check` check.
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ pub(crate) struct Args {
 
 /// Prints what the file says.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
-    let bytes = input::read(&args.file, budget::ANSWER_BYTES)?;
+    let bytes = input::read(&args.file, BUNDLE_BYTES)?;
     let is_old_log = || EventLog::parse(&bytes).is_ok_and(|log| log.events().nth(1).is_some_and(|event| event.is_ok()));
     if bytes.get(LOG_SIGNATURE_AT..).is_some_and(|rest| rest.starts_with(LOG_SIGNATURE)) || is_old_log() {
         return log::show(&bytes, &args.file, output);
@@ -101,6 +102,7 @@ impl Serialize for Explained {
 
 fn explain(bytes: &[u8]) -> Option<Explained> {
     statement(bytes)
+        .or_else(|| saved(bytes))
         .or_else(|| answer(bytes))
         .or_else(|| collection(bytes))
         .or_else(|| identity(bytes))
@@ -164,6 +166,15 @@ fn record(record: &Enrolment<'_>) -> Explained {
 }
 
 /// A node's answer: how it is tied to a challenge, and the evidence.
+/// What `garant verify --save` wrote.
+fn saved(bytes: &[u8]) -> Option<Explained> {
+    let saved = Bundle::decode(bytes).ok()?;
+    let mut explained = answer(saved.4)?;
+    explained.kind = "a saved answer";
+    let signed = saved.6.map_or("no", |_| "yes");
+    Some(explained.line("nonce", hex(&*saved.2)).line("binder", hex(&*saved.3)).line("signed result in it", signed))
+}
+
 fn answer(bytes: &[u8]) -> Option<Explained> {
     let answer = wire::Answer::decode(bytes).ok()?;
     let tie = match &answer.2 {
