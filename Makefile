@@ -108,3 +108,7 @@ soak: test ## what takes longer (up to 60 minutes)
 	cmp target/soak/one/target/image/manifest.toml target/soak/another/below/target/image/manifest.toml
 	$(say) 'fuzzing each parser for 60 s'
 	tests/fuzz/run 60
+
+bench: build ## write target/bench.tsv: name, figure, unit, reference, ratio
+	$(say) 'measuring against the floors (release)'
+	GARANTD=$(CURDIR)/target/$(MUSL)/release/garantd cargo bench --locked --package garant-tests --bench bars
