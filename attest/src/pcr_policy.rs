@@ -7,13 +7,12 @@ use crate::{
     engine::{Digest, Engine},
     event_policy::{self, EventAnswer, NOT_IN_POLICY},
     event_words,
-    image::extended,
     measured::{MeasuredBoot, PcrState, SentLog},
     policy::{CLOSED_PCRS, Image, Learned, Policy},
     verdict::Answer,
 };
 use alloc::{format, string::String, vec::Vec};
-use core::cmp::Reverse;
+use core::{cmp::Reverse, fmt};
 use garant_hw::{eventlog::Event, hash::Hash};
 
 /// The PCRs of one bank under a policy.
@@ -110,10 +109,8 @@ struct Judge<'e> {
 impl Judge<'_> {
     /// Values of `learned` that differ from the quoted ones, and then how many do not.
     fn misses(&self, learned: &Learned) -> (usize, Reverse<usize>) {
-        let is_met = |(pcr, extends): &(u32, &[Digest])| {
-            self.quoted(*pcr).is_some_and(|quoted| self.value(*pcr, extends, learned.locality).as_bytes() == quoted)
-        };
-        let stated = BOOT_PCRS.into_iter().filter_map(|pcr| Some((pcr, learned.extends(self.hash, pcr)?)));
+        let is_met = |(pcr, value): &(u32, Digest)| self.quoted(*pcr).is_some_and(|quoted| value.as_bytes() == quoted);
+        let stated = BOOT_PCRS.into_iter().filter_map(|pcr| Some((pcr, learned.value(self.hash, pcr)?)));
         let (met, missed): (Vec<_>, Vec<_>) = stated.partition(is_met);
         (missed.len(), Reverse(met.len()))
     }
@@ -126,10 +123,8 @@ impl Judge<'_> {
 
     /// Whether these PCRs are as the image states them.
     fn holds(&self, image: &Image, pcrs: &[u32]) -> bool {
-        pcrs.iter().all(|pcr| {
-            let stated = image.extends(self.hash, *pcr).map(|extends| self.value(*pcr, extends, 0));
-            stated.is_some_and(|stated| self.quoted(*pcr) == Some(stated.as_bytes()))
-        })
+        pcrs.iter()
+            .all(|pcr| image.value(self.hash, *pcr).is_some_and(|stated| self.quoted(*pcr) == Some(stated.as_bytes())))
     }
 
     fn pcr(&self, pcr: u32, image: Option<&Image>, learned: Option<&Learned>) -> JudgedPcr {
@@ -145,17 +140,17 @@ impl Judge<'_> {
         if pins.iter().any(|pin| pin.as_bytes() == quoted) {
             return (Answer::Yes, format!("PCR {pcr}: pinned by the policy"));
         }
-        let of_image =
-            image.and_then(|image| Some((image.extends(self.hash, pcr)?, 0, format!("image {:?}", image.name))));
-        let of_firmware = learned.and_then(|learned| {
-            Some((learned.extends(self.hash, pcr)?, learned.locality, format!("what {:?} learned", learned.by)))
+        let of_image = image.and_then(|image| {
+            Some((image.value(self.hash, pcr)?, image.extends(self.hash, pcr)?, Whose::Image(&image.name)))
         });
-        let stated = of_image.or(of_firmware);
-        match stated {
-            Some((extends, locality, whose)) if self.value(pcr, extends, locality).as_bytes() == quoted => {
+        let of_firmware = learned.and_then(|learned| {
+            Some((learned.value(self.hash, pcr)?, learned.extends(self.hash, pcr)?, Whose::Learned(&learned.by)))
+        });
+        match of_image.or(of_firmware) {
+            Some((value, _, whose)) if value.as_bytes() == quoted => {
                 (Answer::Yes, format!("PCR {pcr}: as {whose} states"))
             }
-            Some((extends, _, whose)) => (Answer::No, self.difference(pcr, extends, &whose)),
+            Some((_, extends, whose)) => (Answer::No, self.difference(pcr, extends, &whose)),
             None if !pins.is_empty() => (Answer::No, format!("PCR {pcr}: none of its pinned values")),
             None => self.by_events(pcr, image),
         }
@@ -174,7 +169,7 @@ impl Judge<'_> {
     }
 
     /// The first event of the log that differs from what is stated.
-    fn difference(&self, pcr: u32, stated: &[Digest], whose: &str) -> String {
+    fn difference(&self, pcr: u32, stated: &[Digest], whose: &Whose<'_>) -> String {
         let Some(events) = self.evidence.replayed_events(self.hash, pcr) else {
             return format!("PCR {pcr}: another value than {whose} states, and no event log replays to it");
         };
@@ -197,9 +192,20 @@ impl Judge<'_> {
     fn quoted(&self, pcr: u32) -> Option<&[u8]> {
         self.evidence.boot.pcrs().bank(self.hash)?.pcr(usize::try_from(pcr).ok()?)
     }
+}
 
-    fn value(&self, pcr: u32, extends: &[Digest], locality: u8) -> Digest {
-        extended(self.evidence.engine, self.hash, if pcr == 0 { locality } else { 0 }, extends)
+/// Whose word a stated value is.
+enum Whose<'p> {
+    Image(&'p str),
+    Learned(&'p str),
+}
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whose::Image(name) => write!(f, "image {name:?}"),
+            Whose::Learned(by) => write!(f, "what {by:?} learned"),
+        }
     }
 }
 

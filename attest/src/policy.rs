@@ -35,6 +35,8 @@ impl Policy {
         let mut text: Text = toml::from_str(text).map_err(|e| PolicyError::Toml { message: e.to_string() })?;
         text.check()?;
         text.sort();
+        text.image.iter_mut().for_each(|image| image.extends.replay(engine, 0));
+        text.learned.iter_mut().for_each(|learned| learned.extends.replay(engine, learned.locality));
         Ok(Policy { digest: sha256(engine, &[bytes]), text })
     }
 
@@ -180,6 +182,11 @@ impl Image {
         self.extends.of(hash, pcr)
     }
 
+    /// Where that leads.
+    pub fn value(&self, hash: Hash, pcr: u32) -> Option<Digest> {
+        self.extends.value(hash, pcr)
+    }
+
     /// Authenticode digest of the unified kernel image.
     pub fn uki(&self) -> Option<Digest> {
         self.uki.map(|digest| digest.0)
@@ -233,9 +240,9 @@ impl Learned {
         self.extends.of(hash, pcr)
     }
 
-    /// The PCRs of a bank that were learned.
-    pub fn pcrs(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
-        self.extends.pcrs(hash)
+    /// Where that leads, from the locality of the start on.
+    pub fn value(&self, hash: Hash, pcr: u32) -> Option<Digest> {
+        self.extends.value(hash, pcr)
     }
 }
 

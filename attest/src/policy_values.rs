@@ -1,6 +1,9 @@
 //! Values in a policy's text: hexadecimal strings, digests with their algorithm, PCRs, and tables of a bank.
 
-use crate::engine::Digest;
+use crate::{
+    engine::{Digest, Engine},
+    image::extended,
+};
 use alloc::{borrow::Cow, collections::BTreeMap, format, vec::Vec};
 use garant_hw::hash::Hash;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -70,30 +73,46 @@ impl<'de> Deserialize<'de> for Pcr {
     }
 }
 
+/// Digests that are stated for one PCR, and where they lead if they are extended in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stated {
+    digests: Vec<Digest>,
+    value: Digest,
+}
+
 /// Digests for each PCR of each bank. SHA-1 is not among the banks, since it never carries a policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Banks {
     #[serde(default, deserialize_with = "sha256_bank")]
-    sha256: BTreeMap<Pcr, Vec<Digest>>,
+    sha256: BTreeMap<Pcr, Stated>,
     #[serde(default, deserialize_with = "sha384_bank")]
-    sha384: BTreeMap<Pcr, Vec<Digest>>,
+    sha384: BTreeMap<Pcr, Stated>,
     #[serde(default, deserialize_with = "sha512_bank")]
-    sha512: BTreeMap<Pcr, Vec<Digest>>,
+    sha512: BTreeMap<Pcr, Stated>,
 }
 
 impl Banks {
     /// What stands for a PCR; `None` where nothing does, which is not the same as an empty list.
     pub(crate) fn of(&self, hash: Hash, pcr: u32) -> Option<&[Digest]> {
-        self.bank(hash)?.get(&Pcr(pcr)).map(Vec::as_slice)
+        self.bank(hash)?.get(&Pcr(pcr)).map(|stated| stated.digests.as_slice())
     }
 
-    /// The PCRs of a bank for which something stands.
-    pub(crate) fn pcrs(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
-        self.bank(hash).into_iter().flat_map(|bank| bank.keys().map(|pcr| pcr.0))
+    /// Where the digests of a PCR lead.
+    pub(crate) fn value(&self, hash: Hash, pcr: u32) -> Option<Digest> {
+        self.bank(hash)?.get(&Pcr(pcr)).map(|stated| stated.value)
     }
 
-    fn bank(&self, hash: Hash) -> Option<&BTreeMap<Pcr, Vec<Digest>>> {
+    /// Computes once where each list leads; PCR 0 starts at the locality.
+    pub(crate) fn replay(&mut self, engine: &dyn Engine, locality: u8) {
+        for (hash, bank) in BANKS.into_iter().zip([&mut self.sha256, &mut self.sha384, &mut self.sha512]) {
+            for (pcr, stated) in bank {
+                stated.value = extended(engine, hash, if pcr.0 == 0 { locality } else { 0 }, &stated.digests);
+            }
+        }
+    }
+
+    fn bank(&self, hash: Hash) -> Option<&BTreeMap<Pcr, Stated>> {
         match hash {
             Hash::Sha1 => None,
             Hash::Sha256 => Some(&self.sha256),
@@ -103,22 +122,25 @@ impl Banks {
     }
 }
 
-fn sha256_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Vec<Digest>>, D::Error> {
+fn sha256_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Stated>, D::Error> {
     bank(deserializer, Hash::Sha256)
 }
 
-fn sha384_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Vec<Digest>>, D::Error> {
+fn sha384_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Stated>, D::Error> {
     bank(deserializer, Hash::Sha384)
 }
 
-fn sha512_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Vec<Digest>>, D::Error> {
+fn sha512_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Stated>, D::Error> {
     bank(deserializer, Hash::Sha512)
 }
 
-fn bank<'de, D: Deserializer<'de>>(deserializer: D, hash: Hash) -> Result<BTreeMap<Pcr, Vec<Digest>>, D::Error> {
+fn bank<'de, D: Deserializer<'de>>(deserializer: D, hash: Hash) -> Result<BTreeMap<Pcr, Stated>, D::Error> {
     let texts = BTreeMap::<Pcr, Vec<HexBytes>>::deserialize(deserializer)?;
     let digest = |HexBytes(bytes): &HexBytes| Digest::new(hash, bytes);
-    let bank = texts.iter().map(|(pcr, texts)| Some((*pcr, texts.iter().map(digest).collect::<Option<Vec<_>>>()?)));
+    let stated = |texts: &[HexBytes]| {
+        Some(Stated { digests: texts.iter().map(digest).collect::<Option<_>>()?, value: Digest::zero(hash) })
+    };
+    let bank = texts.iter().map(|(pcr, texts)| Some((*pcr, stated(texts)?)));
     let expected = || D::Error::custom(format!("a {} digest has {} bytes", hash.name(), hash.size_bytes()));
     bank.collect::<Option<_>>().ok_or_else(expected)
 }
