@@ -1,5 +1,6 @@
 //! What a person is told when a subcommand could not do its work.
 
+use crate::output::printable;
 use std::{fmt::Display, process::ExitCode};
 
 /// Exit code of every failure, of the command line too.
@@ -16,7 +17,8 @@ pub(crate) struct Failure {
 impl Failure {
     /// `place` is a file, an address, a line or the error below; `next` is something that the reader can do.
     pub(crate) fn new(what: impl Display, place: impl Display, next: impl Display) -> Failure {
-        Failure { what: what.to_string(), place: place.to_string(), next: next.to_string() }
+        let [what, place, next] = [what.to_string(), place.to_string(), next.to_string()].map(|text| printable(&text));
+        Failure { what, place, next }
     }
 
     /// Tells it on stderr.

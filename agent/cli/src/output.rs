@@ -49,7 +49,7 @@ impl Output {
             };
             serde_json::to_string_pretty(result).map_err(lost)?
         } else {
-            result.to_string()
+            printable(&result.to_string())
         };
         match io::stdout()
             .lock()
@@ -63,9 +63,24 @@ impl Output {
     }
 }
 
+/// Text without what a terminal would obey: names in certificates and other words from outside may hold it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
 /// Prints help, the version, or what is wrong with the command line.
 pub(crate) fn usage(usage: &clap::Error) -> ExitCode {
     // Nothing is left to say where even this cannot be printed.
     let _ = usage.print();
     if usage.use_stderr() { ExitCode::from(ERROR) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_to_a_terminal_is_printed() {
+        assert_eq!(printable("CN=\u{1b}[2J\u{9b}31m\u{7f}a\r\n\tb"), "CN=[2J31ma\n\tb");
+    }
 }
