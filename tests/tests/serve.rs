@@ -8,6 +8,7 @@ use garant_channel::{
     tls::{self, Accept},
 };
 use garant_tests::{
+    garant,
     garantd::Garantd,
     swtpm::Swtpm,
     verifier::{Serving, Verifier},
@@ -15,7 +16,7 @@ use garant_tests::{
 use garant_verifier::{seal::read_key, store::Store};
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -214,6 +215,26 @@ fn a_verifier_with_an_x509_certificate_shows_it_to_relying_parties() {
         Err(error) => eprintln!("SKIPPED: curl cannot run: {error}"),
         Ok(output) => assert!(String::from_utf8_lossy(&output.stdout).contains("\"machines\": 1"), "{output:?}"),
     }
+}
+
+#[test]
+fn a_full_disk_behind_stderr_ends_no_verifier() {
+    let Some(tpm) = Swtpm::provisioned("sha256") else { return };
+    let verifier = Verifier::of(&tpm);
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(verifier.configure("")).unwrap();
+    let text = text.replace("listen = '127.0.0.1:0'", &format!("listen = '{address}'"));
+    let configuration = verifier.write("serve.toml", &text);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut process = garant::command(&["serve", &configuration.display().to_string()]).stderr(full).spawn().unwrap();
+    let started = Instant::now();
+    while TcpStream::connect(address).is_err() && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let ended = process.try_wait().unwrap();
+    let _ = process.kill();
+    assert_eq!(ended, None);
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -10,12 +10,13 @@ use crate::{
 use garant_attest::{cbor, counters, engine::sha256, quote::ClockInfo};
 use garant_channel::engine::FastEngine;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
 };
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +24,13 @@ use std::{
 /// An open store; clones share it.
 #[derive(Clone)]
 pub struct Store {
-    database: Arc<Database>,
+    file: Arc<File>,
+}
+
+struct File {
+    path: PathBuf,
+    /// `None` after a failure of the disk, until it can be opened anew.
+    database: RwLock<Option<Database>>,
 }
 
 impl fmt::Debug for Store {
@@ -67,7 +74,8 @@ impl Store {
                 Err(error) => return Err(fault(error.to_string())),
             }
         };
-        let store = Store { database: Arc::new(database) };
+        let file = File { path: path.to_owned(), database: RwLock::new(Some(database)) };
+        let store = Store { file: Arc::new(file) };
         store.change(|change| {
             change.open_table(RECORDS)?;
             change.open_table(ALIASES)?;
@@ -114,38 +122,38 @@ impl Store {
 
     /// The signed record of a node.
     pub fn record(&self, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.database.begin_read().map_err(fault)?;
-        let table = read.open_table(RECORDS).map_err(fault)?;
-        let row = table.get(&id).map_err(fault)?;
-        Ok(row.map(|row| row.value().2.to_vec()))
+        self.read(|read| {
+            let row = read.open_table(RECORDS)?.get(&id)?;
+            Ok(row.map(|row| row.value().2.to_vec()))
+        })
     }
 
     /// How many nodes have a record.
     pub fn records(&self) -> Result<u64, StoreError> {
-        let read = self.database.begin_read().map_err(fault)?;
-        read.open_table(RECORDS).map_err(fault)?.len().map_err(fault)
+        self.read(|read| Ok(read.open_table(RECORDS)?.len()?))
     }
 
     /// The node that one of these names leads to.
     pub fn find(&self, alias: &Alias) -> Result<Option<Id>, StoreError> {
-        let read = self.database.begin_read().map_err(fault)?;
-        let table = read.open_table(ALIASES).map_err(fault)?;
-        let row = table.get(alias.key().as_slice()).map_err(fault)?;
-        Ok(row.map(|row| row.value()))
+        self.read(|read| {
+            let row = read.open_table(ALIASES)?.get(alias.key().as_slice())?;
+            Ok(row.map(|row| row.value()))
+        })
     }
 
     /// What is known of a node now; of a stranger nothing.
     pub fn memory(&self, id: Id) -> Result<Memory, StoreError> {
-        let read = self.database.begin_read().map_err(fault)?;
-        let ak_name = read.open_table(RECORDS).map_err(fault)?.get(&id).map_err(fault)?;
-        let counters = read.open_table(COUNTERS).map_err(fault)?.get(&id).map_err(fault)?;
-        let sightings = read.open_table(SIGHTINGS).map_err(fault)?.get(&id).map_err(fault)?;
-        let log = read.open_table(LOGS).map_err(fault)?.get(&id).map_err(fault)?;
-        Ok(Memory {
-            ak_name: ak_name.map(|row| row.value().1.to_vec()),
-            counters: counters.map(|row| clock_info(row.value())),
-            sightings: sightings.map(|row| decode_sightings(row.value())).unwrap_or_default(),
-            log: log.map(|row| row.value().to_vec()).map(|log| (sha256(&FastEngine, &[&log]), log)),
+        self.read(|read| {
+            let ak_name = read.open_table(RECORDS)?.get(&id)?;
+            let counters = read.open_table(COUNTERS)?.get(&id)?;
+            let sightings = read.open_table(SIGHTINGS)?.get(&id)?;
+            let log = read.open_table(LOGS)?.get(&id)?;
+            Ok(Memory {
+                ak_name: ak_name.map(|row| row.value().1.to_vec()),
+                counters: counters.map(|row| clock_info(row.value())),
+                sightings: sightings.map(|row| decode_sightings(row.value())).unwrap_or_default(),
+                log: log.map(|row| row.value().to_vec()).map(|log| (sha256(&FastEngine, &[&log]), log)),
+            })
         })
     }
 
@@ -188,9 +196,14 @@ impl Store {
 
     /// The latest signed result of a node, however old.
     pub fn last_ear(&self, id: Id) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.database.begin_read().map_err(fault)?;
-        let row = read.open_table(EARS).map_err(fault)?.get(&id).map_err(fault)?;
-        Ok(row.map(|row| row.value().to_vec()))
+        self.read(|read| {
+            let row = read.open_table(EARS)?.get(&id)?;
+            Ok(row.map(|row| row.value().to_vec()))
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        self.with(|database| work(&database.begin_read()?))
     }
 
     fn change<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
@@ -202,12 +215,29 @@ impl Store {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<Result<T, StoreError>, redb::Error>,
     ) -> Result<T, StoreError> {
-        let change = self.database.begin_write().map_err(fault)?;
-        match work(&change) {
-            Ok(Ok(done)) => change.commit().map(|()| done).map_err(fault),
-            Ok(Err(refusal)) => change.abort().map_err(fault).and(Err(refusal)),
-            Err(error) => change.abort().map_err(fault).and(Err(fault(error))),
+        self.with(|database| {
+            let change = database.begin_write()?;
+            match work(&change) {
+                Ok(Ok(done)) => Ok(change.commit().map(|()| Ok(done))?),
+                Ok(Err(refusal)) => Ok(change.abort().map(|()| Err(refusal))?),
+                Err(error) => Err(change.abort().map_or_else(Into::into, |()| error)),
+            }
+        })?
+    }
+
+    /// Works on the open file. Once its disk has failed, redb refuses all, so it is opened anew for whoever comes next.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let worked = match &*self.file.database.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(database) => work(database),
+            None => Err(redb::Error::PreviousIo),
+        };
+        if matches!(worked, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
+            let mut database = self.file.database.write().unwrap_or_else(PoisonError::into_inner);
+            // Closed first: one process opens it once.
+            *database = None;
+            *database = Database::create(&self.file.path).ok();
         }
+        worked.map_err(StoreError::Storage)
     }
 }
 
@@ -268,10 +298,6 @@ fn clock_info((clock_ms, reset_count, restart_count, safe): (u64, u32, u32, bool
 /// Moments as they were stored; other bytes are no moments, and then a fresh answer is asked for.
 fn decode_sightings(bytes: &[u8]) -> Vec<Sighting> {
     cbor::decode(bytes, SIGHTINGS_BYTES).unwrap_or_default()
-}
-
-fn fault(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::Storage(error.into())
 }
 
 /// A known name that leads to other keys.

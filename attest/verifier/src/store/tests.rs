@@ -131,3 +131,25 @@ fn what_was_kept_is_there_after_the_file_is_opened_again() {
     assert_eq!(memory.log.unwrap().1, b"log");
     assert_eq!(store.last_ear([1; 32]).unwrap().unwrap(), b"ear");
 }
+
+#[test]
+fn a_disk_that_was_full_is_no_longer_an_obstacle_once_it_has_room() {
+    use nix::sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{SigSet, Signal},
+    };
+    // A file that may not grow stands for the full disk; blocked, its signal becomes an error of the write.
+    [Signal::SIGXFSZ].into_iter().collect::<SigSet>().thread_block().unwrap();
+    let (_folder, store) = store();
+    store.keep_ear([1; 32], b"before").unwrap();
+    let (before, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 16 << 20, most).unwrap();
+    let refused = (2..40).any(|id| store.keep_ear([id; 32], &vec![0; 1 << 20]).is_err());
+    let still_refused = store.keep_ear([40; 32], &vec![0; 16 << 20]).is_err();
+    setrlimit(Resource::RLIMIT_FSIZE, before, most).unwrap();
+    assert!(refused && still_refused);
+    let _ = store.last_ear([1; 32]);
+    assert_eq!(store.last_ear([1; 32]).unwrap().unwrap(), b"before");
+    store.keep_ear([1; 32], b"after").unwrap();
+    assert_eq!(store.last_ear([1; 32]).unwrap().unwrap(), b"after");
+}
