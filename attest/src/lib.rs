@@ -40,11 +40,11 @@ pub mod roca;
 pub mod roots;
 #[cfg(feature = "rust-engine")]
 pub mod rust_engine;
-pub mod secure_boot;
-mod signed;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)]
 mod samples;
+pub mod secure_boot;
+mod signed;
 mod spki;
 pub mod tcg_names;
 pub mod uki;

@@ -125,7 +125,11 @@ mod tests {
             for (i, leaf) in leaves(n).into_iter().enumerate() {
                 let path = tree.path(i).unwrap();
                 let size = u64::try_from(n).unwrap();
-                assert_eq!(head_from_path(&RustEngine, leaf, u64::try_from(i).unwrap(), size, &path), Some(tree.root()), "{i} of {n}");
+                assert_eq!(
+                    head_from_path(&RustEngine, leaf, u64::try_from(i).unwrap(), size, &path),
+                    Some(tree.root()),
+                    "{i} of {n}"
+                );
                 assert_eq!(head_from_path(&RustEngine, leaf, size, size, &path), None, "index beyond the tree");
                 for other in (0..n).filter(|o| *o != i) {
                     let elsewhere = head_from_path(&RustEngine, leaf, u64::try_from(other).unwrap(), size, &path);

@@ -25,13 +25,16 @@ fn secure_boot(content: &[u8]) -> Vec<u8> {
     variable(Guid::GLOBAL_VARIABLE.0, "SecureBoot", content)
 }
 
+/// Type, logged data, what is hashed, and what that covers by which rule.
+type Case<'a> = (EventType, &'a [u8], &'a [u8], Option<(Rule, Vec<u8>)>);
+
 #[test]
 fn each_rule_covers_its_part_of_the_data_and_no_other() {
     let boot = variable(Guid::GLOBAL_VARIABLE.0, "BootOrder", &[1, 0, 2, 0]);
     let shim = variable([0x50; 16], "Shim", b"certificate");
     let shim_logged = [&shim[..], &[0]].concat();
     let whole = |data: &[u8]| Some((Rule::Whole, data.to_vec()));
-    let cases: [(EventType, &[u8], &[u8], Option<(Rule, Vec<u8>)>); 14] = [
+    let cases: [Case<'_>; 14] = [
         (EventType::SEPARATOR, &[0; 4], &[0; 4], whole(&[0; 4])),
         (EventType::EFI_ACTION, b"Calling", b"Calling", whole(b"Calling")),
         (EventType::EFI_VARIABLE_DRIVER_CONFIG, &boot, &boot, whole(&boot)),
