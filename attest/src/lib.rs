@@ -22,6 +22,7 @@ pub mod event_words;
 pub mod evidence;
 pub mod identity;
 pub mod ima;
+pub mod ima_policy;
 pub mod image;
 pub mod ledger;
 pub mod measured;

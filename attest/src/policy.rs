@@ -4,6 +4,7 @@
 use crate::{
     budget,
     engine::{Digest, Engine, sha256},
+    ima_policy::ImaPolicy,
     policy_values::{AnyDigest, Banks, Hex, HexBytes, Pcr},
     roots::RootKind,
     secure_boot::SecureBoot,
@@ -246,28 +247,6 @@ impl Learned {
     }
 }
 
-/// What the IMA list may hold.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImaPolicy {
-    files: Vec<AnyDigest>,
-    #[serde(default)]
-    unchecked_paths: Vec<String>,
-}
-
-impl ImaPolicy {
-    /// Whether a file of this digest may have been used.
-    pub fn accepts_file(&self, digest: &[u8]) -> bool {
-        self.files.binary_search_by(|known| known.0.as_bytes().cmp(digest)).is_ok()
-    }
-
-    /// Whether the policy leaves this path, or one above it, unchecked, whatever the file's digest.
-    pub fn leaves_unchecked(&self, path: &str) -> bool {
-        let is_below = |above: &str, rest: &str| rest.is_empty() || above.ends_with('/') || rest.starts_with('/');
-        self.unchecked_paths.iter().any(|above| path.strip_prefix(above.as_str()).is_some_and(|r| is_below(above, r)))
-    }
-}
-
 /// A text that is not a policy; its author is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PolicyError {
@@ -343,7 +322,7 @@ impl Text {
     fn sort(&mut self) {
         self.event.sort_by(|a, b| a.key().cmp(&b.key()));
         if let Some(ima) = &mut self.ima {
-            ima.files.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+            ima.sort();
         }
     }
 
