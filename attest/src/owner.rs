@@ -1,0 +1,1 @@
+//! Whose a machine is: custody, capital and votes behind the owner, and written rules.

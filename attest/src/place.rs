@@ -1,0 +1,1 @@
+//! Where a machine is: what bounds by the speed of light, maps and site statements prove of its place.
