@@ -66,3 +66,9 @@ pub const CRL_BYTES: usize = 1024 * 1024;
 pub const ROOTS_BYTES: usize = 1024 * 1024;
 /// A node's configuration file, whose digest entry 0 holds.
 pub const CONFIGURATION_BYTES: usize = 64 * 1024;
+/// A proof of a transparency log: 64 nodes of 45 bytes, and 16 signatures (C2SP signed-note) of at most 5 KB.
+pub const LOG_PROOF_BYTES: usize = 96 * 1024;
+/// Nodes between a leaf and its checkpoint: a log of 2^63 leaves.
+pub const LOG_PROOF_NODES: usize = 63;
+/// Signatures under one checkpoint (C2SP signed-note: at least 16).
+pub const LOG_SIGNATURES: usize = 32;

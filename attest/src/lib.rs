@@ -50,6 +50,7 @@ pub mod secure_boot;
 mod signed;
 mod spki;
 pub mod tcg_names;
+pub mod tlog;
 pub mod uki;
 pub mod verdict;
 pub mod verify;

@@ -29,7 +29,12 @@ fn main() {
     };
     from_vectors(&mut put);
     forged(&mut put);
+    put("tlog", TLOG_PROOF.as_bytes());
 }
+
+/// A proof's shape: one leaf, its log, one witness.
+const TLOG_PROOF: &str = "c2sp.org/tlog-proof@v1\nextra AAAA\nindex 0\n\nlog.example\n1\n\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u{2014} log.example AAAAAAAAAAA=\n\u{2014} witness.example AAAAAA==\n";
 
 fn from_vectors(put: &mut impl FnMut(&str, &[u8])) {
     for vector in vectors::under("") {
