@@ -72,3 +72,13 @@ pub const LOG_PROOF_BYTES: usize = 96 * 1024;
 pub const LOG_PROOF_NODES: usize = 63;
 /// Signatures under one checkpoint (C2SP signed-note: at least 16).
 pub const LOG_SIGNATURES: usize = 32;
+/// Statements that a node carries for its verifiers: a mandate, a voucher, sites, shares, and one of each landmark.
+pub const CARRIED_STATEMENTS: usize = 64;
+/// One of them.
+pub const CARRIED_STATEMENT_BYTES: usize = 64 * 1024;
+/// All of them together.
+pub const CARRIED_BYTES: usize = 1024 * 1024;
+/// The message that brings them: their heads of 5 bytes, a tag and two more.
+pub const STATEMENTS_BYTES: usize = CARRIED_BYTES + 5 * CARRIED_STATEMENTS + 64;
+/// A landmark's offer: a tag and a port.
+pub const TIMING_OFFER_BYTES: usize = 64;

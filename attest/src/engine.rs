@@ -26,6 +26,20 @@ pub fn sha256(engine: &dyn Engine, parts: &[&[u8]]) -> [u8; 32] {
     digest.bytes.first_chunk().copied().unwrap_or_default()
 }
 
+/// HMAC-SHA256 (RFC 2104) of a message under a key of 32 bytes. Nothing is allocated.
+pub fn hmac_sha256(engine: &dyn Engine, key: &[u8; 32], message: &[u8]) -> [u8; 32] {
+    let padded = |pad: u8| {
+        let mut block = [pad; HMAC_BLOCK_BYTES];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        block
+    };
+    let inner = sha256(engine, &[&padded(0x36), message]);
+    sha256(engine, &[&padded(0x5c), &inner])
+}
+
+/// Block of SHA-256 (FIPS 180-4 §1).
+const HMAC_BLOCK_BYTES: usize = 64;
+
 /// A digest with its algorithm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {

@@ -192,6 +192,55 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// `GET /v1/statements`: what others say of the node, each a COSE_Sign1, as the node carries it. Decoding proves their
+/// number and sizes; [`crate::cose`] checks each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statements<'a>(
+    Tag<StatementsTag>,
+    /// In no order that means anything.
+    #[serde(borrow)]
+    pub heapless::Vec<&'a Bytes, { budget::CARRIED_STATEMENTS }>,
+);
+
+impl<'a> Statements<'a> {
+    /// The statements of a node.
+    pub fn new(statements: heapless::Vec<&'a Bytes, { budget::CARRIED_STATEMENTS }>) -> Statements<'a> {
+        Statements(Tag::new(), statements)
+    }
+
+    /// Reads what a node carries: so many, each so long, and all together so long, as [`budget`] says.
+    pub fn decode(bytes: &'a [u8]) -> Result<Statements<'a>, CborError> {
+        let read: Statements<'a> = cbor::decode(bytes, budget::STATEMENTS_BYTES)?;
+        for statement in &read.1 {
+            expect_bytes(statement.len(), budget::CARRIED_STATEMENT_BYTES)?;
+        }
+        let all = read.1.iter().fold(0usize, |all, statement| all.saturating_add(statement.len()));
+        expect_bytes(all, budget::CARRIED_BYTES)?;
+        Ok(read)
+    }
+}
+
+fn expect_bytes(found_bytes: usize, limit_bytes: usize) -> Result<(), CborError> {
+    if found_bytes > limit_bytes { Err(CborError::TooLong { found_bytes, limit_bytes }) } else { Ok(()) }
+}
+
+/// `POST /v1/timing` at a landmark: the UDP port at which it takes the node's datagrams, at the address of this
+/// connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimingOffer(Tag<TimingTag>, pub u16);
+
+impl TimingOffer {
+    /// A landmark's offer.
+    pub fn new(udp_port: u16) -> TimingOffer {
+        TimingOffer(Tag::new(), udp_port)
+    }
+
+    /// Reads a claimed offer.
+    pub fn decode(bytes: &[u8]) -> Result<TimingOffer, CborError> {
+        cbor::decode(bytes, budget::TIMING_OFFER_BYTES)
+    }
+}
+
 /// The body of every answer that is none: who is at fault, and what is wrong, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused<'a>(Tag<RefusedTag>, pub Fault, #[serde(borrow)] pub &'a str);
@@ -280,6 +329,12 @@ pub fn answer_statement(
     Ok([ANSWER_LABEL, &body].concat())
 }
 
+/// What F signs for a landmark: `"garant/time/1\0" ‖ landmark key ‖ nonce ‖ F`. Nothing is allocated.
+pub fn time_statement(landmark: &[u8; 32], nonce: &[u8; 32], session_key: &[u8; 32]) -> [u8; TIME_STATEMENT_BYTES] {
+    let mut fields = TIME_LABEL.iter().chain(landmark).chain(nonce).chain(session_key);
+    core::array::from_fn(|_| fields.next().copied().unwrap_or_default())
+}
+
 /// What the activated secret authenticates: `"garant/enrol/1\0" ‖ kind ‖ nonce ‖ binder`, never the secret itself.
 pub fn activation_statement(kind: Kind, nonce: &[u8; 32], binder: &[u8; 32]) -> Vec<u8> {
     [ENROL_LABEL, kind.text().as_bytes(), nonce, binder].concat()
@@ -289,6 +344,8 @@ const LEAF_PREFIX: u8 = 0x00;
 const KEY_LABEL: &[u8] = b"garant/key/1\0";
 const ANSWER_LABEL: &[u8] = b"garant/answer/1\0";
 const ENROL_LABEL: &[u8] = b"garant/enrol/1\0";
+const TIME_LABEL: &[u8; 14] = b"garant/time/1\0";
+const TIME_STATEMENT_BYTES: usize = TIME_LABEL.len() + 3 * 32;
 
 crate::tags! {
     /// An identity.
@@ -303,6 +360,10 @@ crate::tags! {
     AskTag => "garant/ask/1",
     /// The answer to a challenge.
     AnswerTag => "garant/answer/1",
+    /// Statements that a node carries.
+    StatementsTag => "garant/statements/1",
+    /// A landmark's offer.
+    TimingTag => "garant/timing/1",
     /// What a quote's extraData is the digest of.
     QuoteTag => "garant/quote/1",
 }
@@ -361,6 +422,7 @@ mod tests {
             key_statement(&[0; 32]),
             answer_statement(Kind::None, &[0; 32], &[0; 32], &state).unwrap(),
             activation_statement(Kind::None, &[0; 32], &[0; 32]),
+            time_statement(&[0; 32], &[0; 32], &[0; 32]).to_vec(),
         ];
         for (i, a) in statements.iter().enumerate() {
             let label = |s: &[u8]| s.iter().position(|b| *b == 0).unwrap();
@@ -381,5 +443,23 @@ mod tests {
         assert!(cbor::decode::<Tie>(&map, 1024).is_err());
         let short = Tie::Fresh(0, 1, heapless::Vec::new());
         assert_eq!(cbor::decode::<Tie>(&cbor::encode(&short).unwrap(), 1024).unwrap(), short);
+    }
+
+    #[test]
+    fn statements_beyond_their_number_or_size_are_refused() {
+        let carried = |sizes: &[usize]| {
+            let all: Vec<Vec<u8>> = sizes.iter().map(|size| vec![0xd2; *size]).collect();
+            let all: Vec<&Bytes> = all.iter().map(|bytes| Bytes::new(bytes)).collect();
+            Statements::decode(&cbor::encode(&(Tag::<StatementsTag>::new(), all)).unwrap()).map(|read| read.1.len())
+        };
+        assert_eq!(carried(&[0; budget::CARRIED_STATEMENTS]), Ok(64));
+        assert!(matches!(carried(&[0; budget::CARRIED_STATEMENTS + 1]), Err(CborError::Malformed { .. })));
+        assert_eq!(carried(&[budget::CARRIED_STATEMENT_BYTES; 16]), Ok(16));
+        let one_more = budget::CARRIED_STATEMENT_BYTES + 1;
+        let too_long = |found_bytes, limit_bytes| Err(CborError::TooLong { found_bytes, limit_bytes });
+        assert_eq!(carried(&[one_more]), too_long(one_more, budget::CARRIED_STATEMENT_BYTES));
+        let mut sixteen = [budget::CARRIED_STATEMENT_BYTES; 17];
+        sixteen[16] = 1;
+        assert_eq!(carried(&sixteen), too_long(budget::CARRIED_BYTES + 1, budget::CARRIED_BYTES));
     }
 }

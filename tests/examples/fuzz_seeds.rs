@@ -7,9 +7,16 @@ use garant_attest::{
     engine::sha256,
     enrolment::{self, Enrolment},
     merkle::Tree,
+    place::{
+        landmark,
+        timing::{EXPORTED_BYTES, Message, TimingSecret},
+    },
     verdict::{Answer, Basis, Link, PartVerdict, TrustVector, Verdict},
     verify::Challenge,
-    wire::{self, Ask, Credential, CredentialAnswer, CredentialChallenge, EkClaim, Identity, Kind, Mode},
+    wire::{
+        self, Ask, Credential, CredentialAnswer, CredentialChallenge, EkClaim, Identity, Kind, Mode, Statements,
+        TimingOffer,
+    },
 };
 use garant_channel::engine::FastEngine;
 use garant_hw::eventlog::EventLog;
@@ -91,6 +98,7 @@ fn forged(put: &mut impl FnMut(&str, &[u8])) {
     }
     messages(put);
     statements(&node, put);
+    timing(put);
     put("policy", POLICY.as_bytes());
     put("image", &unified_image());
     put("smbios", &smbios());
@@ -185,6 +193,32 @@ fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
     let subject = Subject { node_id: [1; 32], ak_name: b"name", boot_id: Some([2; 32]), session_key: Some([3; 32]) };
     let issue = Issue { issued: 100, lifetime_s: 600, audience: Some("me"), nonce: None, build: "0" };
     put("statement", &Ear::new(&verdict, &subject, &issue).seal([0; 32], sign).unwrap());
+}
+
+/// Datagrams whose MAC is zero, and a landmark's statement by a key whose id is.
+fn timing(put: &mut impl FnMut(&str, &[u8])) {
+    let secret = TimingSecret::new(&[0; EXPORTED_BYTES]);
+    for message in [
+        Message::Hello,
+        Message::Cookie([1; 32]),
+        Message::Returned([1; 32]),
+        Message::Question { round: 1, nonce: [2; 32] },
+        Message::Answer { round: 1, signature: [3; 64] },
+    ] {
+        let datagram = secret.seal(&FastEngine, &message);
+        put("timing", &[&datagram[..128], &[0; 32]].concat());
+    }
+    let claims = landmark::Claims {
+        time: 1_700_000_000,
+        session_key: Bytes32::new([4; 32]),
+        round_trip_ns: 1_000_000,
+        rounds: 16,
+        landmark: Bytes32::new([9; 32]),
+    };
+    let statement = landmark::seal(&claims, [0; 32], |_| Ok::<_, CborError>([0; 64])).unwrap();
+    put("timing", &statement);
+    put("timing", &cbor::encode(&Statements::new(core::iter::once(Bytes::new(&statement)).collect())).unwrap());
+    put("timing", &cbor::encode(&TimingOffer::new(8463)).unwrap());
 }
 
 /// An SMBIOS 3 entry point, and a table of one system.
