@@ -20,7 +20,7 @@ export CC_x86_64_unknown_linux_musl = gcc
 CARGO_HOME ?= $(HOME)/.cargo
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS = --remap-path-prefix=$(CARGO_HOME)=/cargo
 
-.PHONY: help deps build demo quick test soak check arrows fuzz bench image uki
+.PHONY: help deps build demo quick test soak check arrows fuzz bench image uki territory
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -112,3 +112,15 @@ soak: test ## what takes longer (up to 60 minutes)
 bench: build ## write target/bench.tsv: name, figure, unit, reference, ratio
 	$(say) 'measuring against the floors (release)'
 	GARANTD=$(CURDIR)/target/$(MUSL)/release/garantd cargo bench --locked --package garant-tests --bench bars
+
+# Natural Earth 1:10m as TopoJSON. The pin is of the archive as its registry hands it out.
+ATLAS := world-atlas-2.0.2.tgz
+ATLAS_SHA256 := 032e7765f2ce00edaeafec23ff22bc3b77e42987c257da944cc585b452c05b97
+territory: ## make the built-in map attest/data/territory.bin again, the same bytes (needs npm)
+	$(say) 'fetching Natural Earth'
+	mkdir -p target/territory
+	cd target/territory && { [ -e $(ATLAS) ] || npm pack --silent $(ATLAS:-2.0.2.tgz=@2.0.2); }
+	cd target/territory && echo '$(ATLAS_SHA256)  $(ATLAS)' | sha256sum --check --quiet && tar -xzf $(ATLAS)
+	$(say) 'making the map'
+	cargo run --locked --quiet --package garant-tests --bin territory -- target/territory/package/countries-10m.json \
+	    attest/data/territory.toml attest/data/territory.bin

@@ -82,3 +82,7 @@ pub const CARRIED_BYTES: usize = 1024 * 1024;
 pub const STATEMENTS_BYTES: usize = CARRIED_BYTES + 5 * CARRIED_STATEMENTS + 64;
 /// A landmark's offer: a tag and a port.
 pub const TIMING_OFFER_BYTES: usize = 64;
+/// A map of all land; the built-in one weighs less than 400 KB.
+pub const TERRITORY_BYTES: usize = 1024 * 1024;
+/// Positions of a map after division of its long edges, 8 bytes each; the built-in one has less than 300,000.
+pub const TERRITORY_POSITIONS: usize = 1 << 20;

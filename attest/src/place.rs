@@ -1,4 +1,5 @@
 //! Where a machine is: what bounds by the speed of light, maps and site statements prove of its place.
 
 pub mod landmark;
+pub mod territory;
 pub mod timing;
