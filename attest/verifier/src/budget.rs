@@ -45,3 +45,37 @@ pub const RELYING_PARTY: Duration = Duration::from_secs(120);
 
 /// Re-enrolment records that are read at start.
 pub const STATEMENT_FILES: usize = 4096;
+
+/// Nodes that a landmark measures at a time, and from one address: a site of many nodes behind one. Each takes about a
+/// second every few minutes.
+pub const MEASURED_AT_A_TIME: usize = 256;
+/// See [`MEASURED_AT_A_TIME`].
+pub const MEASURED_OF_ONE_ADDRESS: usize = 16;
+
+/// How long a node may take to send its cookie back: some hellos, each a fraction of a second after the last.
+pub const COOKIE_TIME: Duration = Duration::from_secs(5);
+
+/// How long one answer may take: light in glass comes around the whole Earth in a quarter of it.
+pub const ROUND_TIME: Duration = Duration::from_secs(1);
+
+/// Rounds that count after which no more are asked: twice what a statement needs, for a quiet moment among them.
+pub const ROUNDS_WANTED: usize = 32;
+
+/// Rounds that are asked at most, counted or not; a node signs as many for one connection.
+pub const ROUNDS_MOST: u32 = 64;
+
+/// Rounds begin no later than this after the first.
+pub const ROUNDS_TIME: Duration = Duration::from_secs(15);
+
+/// Datagrams that are looked at of one connection: each round's answer and as many again, for cookies and what the
+/// network doubles.
+pub const TIMING_DATAGRAMS: usize = 128;
+
+/// Of these, so many may wait to be read.
+pub const TIMING_WAITING: usize = 8;
+
+/// How long the whole connection of a node with a landmark may take.
+pub const MEASURING: Duration = Duration::from_secs(30);
+
+/// How long a node may take to send the statements that it carries.
+pub const STATEMENTS_TIME: Duration = Duration::from_secs(10);

@@ -11,6 +11,7 @@ pub mod dial;
 pub mod enrol;
 pub mod error;
 pub mod known;
+pub mod landmark;
 mod relying_party;
 pub mod report;
 pub mod seal;

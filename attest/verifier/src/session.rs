@@ -4,7 +4,7 @@
 //! TPM when it was sent.
 
 use crate::{
-    budget::{CHALLENGE_LIFE, IDENTITY_TIME},
+    budget::{CHALLENGE_LIFE, IDENTITY_TIME, STATEMENTS_TIME},
     clock::{Clock, Moment},
     dial::Link,
     error::VerifierError,
@@ -103,6 +103,11 @@ impl Session {
     /// Who the node says it is, not yet decoded.
     pub async fn identity(&mut self) -> Result<Bytes, VerifierError> {
         self.link.get("/v1/identity", Budget { bytes: budget::IDENTITY_BYTES, time: IDENTITY_TIME }).await
+    }
+
+    /// What others say of the node, as it carries it: [`garant_attest::wire::Statements`], not yet decoded.
+    pub async fn statements(&mut self) -> Result<Bytes, VerifierError> {
+        self.link.get("/v1/statements", Budget { bytes: budget::STATEMENTS_BYTES, time: STATEMENTS_TIME }).await
     }
 
     /// Sends a new challenge and waits for its answer.
