@@ -95,3 +95,40 @@ pub const DEVICE_WAIT: Duration = Duration::from_secs(10);
 
 /// How long PID 1 lets the console be read before it boots again.
 pub const REBOOT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Landmarks in the configuration: two operators in each of 22 metros, and room for statements of others beside theirs.
+pub const LANDMARKS: usize = 48;
+
+/// Timed conversations at a time (design, Place).
+pub const TIMED_SESSIONS: usize = 64;
+
+/// Questions that are answered in one conversation; a landmark asks as many at most.
+pub const TIMED_ROUNDS: u32 = 64;
+
+/// Cookies that are sent back in one conversation: one for each hello.
+pub const TIMED_COOKIES: u32 = 32;
+
+/// Between two hellos to a landmark that has not answered yet.
+pub const HELLO_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long one measurement may take, from the first packet to the statement: as long as a landmark takes at most.
+pub const MEASURED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two measurements of one F: a statement lives 600 s, so one that fails is tried again many times before.
+pub const MEASURE_INTERVAL: Duration = Duration::from_secs(240);
+
+/// How long a new F waits for the statements of landmarks before it is the node's without them. F lives 600 s in all:
+/// this, the time to the next renewal, and the last quote's.
+pub const MEASURED_FIRST: Duration = Duration::from_secs(10);
+
+/// How long a landmark's statement is carried, from when it came (design, Place).
+pub const LANDMARK_WORD_LIFE: Duration = Duration::from_secs(600);
+
+/// Addresses that are tried of one name.
+pub const RESOLVED_ADDRESSES: usize = 4;
+
+/// Names that are looked at in the folder of statements.
+pub const FOLDER_ENTRIES: usize = 1024;
+
+/// How often that folder is read at most: whoever asks in a loop costs no more than 1 MiB a second.
+pub const FOLDER_READ_INTERVAL: Duration = Duration::from_secs(1);

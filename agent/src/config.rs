@@ -1,12 +1,12 @@
 //! The configuration, as the locked-down server reads it. The keeper hashes the same bytes unread: entry 0 covers them, so
 //! whoever verifies the node knows every option, and none names a program.
 
-use crate::budget::{CONFIGURATION_BYTES, LISTED_KEYS};
+use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS};
 use garant_hw::tpm::templates::EK_TEMPLATES;
 use serde::Deserialize;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// All options; each has a default but `[[push]]`, which may be left out. An unknown one is an error.
+/// All options; each has a default, and what comes in tables may be left out. An unknown one is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Configuration {
@@ -28,6 +28,30 @@ pub struct Configuration {
     pub ek_certificate: Vec<EkCertificate>,
     /// Verifiers that the node dials by itself.
     pub push: Vec<Push>,
+    /// Landmarks that measure the node.
+    pub landmark: Vec<Landmark>,
+    /// UDP address at which landmarks ask. Left out: any port of every address.
+    pub timing_listen: Option<SocketAddr>,
+    /// What others say of the node.
+    pub statements: StatementFiles,
+}
+
+/// A landmark.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Landmark {
+    /// Host and port.
+    pub address: Endpoint,
+    /// Its key; nobody else is answered there.
+    pub key: VerifierKey,
+}
+
+/// Where statements lie that the node carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatementFiles {
+    /// A folder of signed statements, each a file. Left out: none.
+    pub folder: Option<PathBuf>,
 }
 
 /// An EK certificate in a file.
@@ -93,6 +117,11 @@ pub enum ConfigError {
         /// What is wrong.
         what: String,
     },
+    /// More landmarks than are gone to.
+    TooManyLandmarks {
+        /// Landmarks found.
+        found: usize,
+    },
     /// More keys than are kept.
     TooManyKeys {
         /// Keys found.
@@ -111,6 +140,9 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::Option { line, what } => {
                 write!(f, "line {line}: {what}; docs/garantd.example.toml explains every option")
+            }
+            ConfigError::TooManyLandmarks { found } => {
+                write!(f, "{found} landmarks, at most {LANDMARKS} are gone to: name the nearest")
             }
             ConfigError::TooManyKeys { found } => {
                 write!(
@@ -136,6 +168,10 @@ impl Configuration {
             line: line_of(text, error.span().map_or(0, |span| span.start)),
             what: error.message().to_owned(),
         })?;
+        let found = configuration.landmark.len();
+        if found > LANDMARKS {
+            return Err(ConfigError::TooManyLandmarks { found });
+        }
         let found = configuration.known_keys().count();
         if found > LISTED_KEYS { Err(ConfigError::TooManyKeys { found }) } else { Ok(configuration) }
     }
@@ -167,6 +203,9 @@ impl Default for Configuration {
             smbios: "/sys/firmware/dmi/tables/DMI".into(),
             ek_certificate: Vec::new(),
             push: Vec::new(),
+            landmark: Vec::new(),
+            timing_listen: None,
+            statements: StatementFiles::default(),
         }
     }
 }
@@ -252,7 +291,7 @@ fn line_of(text: &str, offset_bytes: usize) -> usize {
 /// Port of garantd. Not registered: in IANA's user range, unassigned in 2026.
 const DEFAULT_PORT: u16 = 8460;
 const NOT_AN_EK_INDEX: &str = "expected the NV index of an EK certificate: 0x01c00002 (RSA-2048), 0x01c0000a (P-256) or one of 0x01c00012 to 0x01c0001e";
-const NOT_A_KEY: &str = "a verifier's key is 64 hexadecimal digits, as `garant keygen` prints it";
+const NOT_A_KEY: &str = "a key is 64 hexadecimal digits, as `garant keygen` prints it";
 const NOT_AN_ENDPOINT: &str = "an address is host:port, an IPv6 address in brackets";
 
 #[cfg(test)]
@@ -274,22 +313,23 @@ mod tests {
     #[test]
     fn the_example_parses_and_explains_every_option() {
         let example = parse(EXAMPLE).unwrap();
-        assert_eq!((example.push.len(), example.ek_certificate.len()), (1, 1));
+        assert_eq!((example.push.len(), example.ek_certificate.len(), example.landmark.len()), (1, 1, 1));
         // The names of all fields, from the struct itself.
         let unknown = |table: &str| refused(&format!("{table}nonsense = 1"));
         let mut checked = 0;
-        for message in [unknown(""), unknown("[[push]]\n"), unknown("[[ek_certificate]]\n")] {
+        let tables = ["", "[[push]]\n", "[[ek_certificate]]\n", "[[landmark]]\n", "[statements]\n"];
+        for message in tables.map(unknown) {
             let names = message.split('`').skip(3).step_by(2);
             for name in names {
                 let is_explained = EXAMPLE.lines().any(|line| {
                     line.trim_start_matches('#').trim_start().starts_with(&format!("{name} = "))
-                        || line == format!("[[{name}]]")
+                        || [format!("[[{name}]]"), format!("[{name}]")].contains(&line.to_owned())
                 });
                 assert!(is_explained, "{name} is not in the example");
                 checked += 1;
             }
         }
-        assert_eq!(checked, 14, "the message no longer lists the options");
+        assert_eq!(checked, 20, "the message no longer lists the options");
     }
 
     #[test]
@@ -344,6 +384,15 @@ mod tests {
         assert!(matches!(parse(&long), Err(ConfigError::TooLong { .. })));
         let error = Configuration::parse(b"# \xff").unwrap_err();
         assert_eq!(error, ConfigError::NotText { offset_bytes: 2 });
+    }
+
+    #[test]
+    fn more_landmarks_than_are_gone_to_are_refused_and_a_landmark_is_no_verifier() {
+        let landmark = format!("[[landmark]]\naddress = 'l:1'\nkey = '{KEY}'\n");
+        let most = parse(&landmark.repeat(LANDMARKS)).unwrap();
+        let key = most.landmark.first().unwrap().key.0;
+        assert!(!most.names(&key));
+        assert_eq!(parse(&landmark.repeat(49)), Err(ConfigError::TooManyLandmarks { found: 49 }));
     }
 
     #[test]

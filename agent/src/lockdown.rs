@@ -4,7 +4,10 @@
 //! Whoever takes the server over can speak with its descriptors: the TPM, its sockets, the keeper's 33 bytes. It cannot
 //! start a program, open a device or a file that is not listed, or reach another process.
 
-use crate::{budget::SERVER_USER, config::Configuration};
+use crate::{
+    budget::SERVER_USER,
+    config::{Configuration, Endpoint},
+};
 use caps::CapSet;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -41,8 +44,11 @@ pub struct Needs {
 impl Needs {
     /// What the options of a configuration ask for; sockets to listen at and logs are open by now.
     pub fn of(configuration: &Configuration) -> Needs {
-        let connect: Vec<u16> = configuration.push.iter().map(|push| push.address.port()).collect();
-        let read = if connect.is_empty() { Vec::new() } else { RESOLVER_FILES.map(PathBuf::from).to_vec() };
+        let landmarks = configuration.landmark.iter().map(|landmark| &landmark.address);
+        let dialled = configuration.push.iter().map(|push| &push.address).chain(landmarks);
+        let connect: Vec<u16> = dialled.map(Endpoint::port).collect();
+        let mut read = if connect.is_empty() { Vec::new() } else { RESOLVER_FILES.map(PathBuf::from).to_vec() };
+        read.extend(configuration.statements.folder.clone());
         Needs { read, write: configuration.state_dir.clone(), connect }
     }
 }

@@ -61,22 +61,22 @@ async fn report_once(node: &Node, verifier: &Push) -> Result<(), ChannelError> {
 }
 
 /// How long to wait before the next report.
-struct Pauses {
+pub(crate) struct Pauses {
     interval: Duration,
     next: Duration,
 }
 
 impl Pauses {
-    fn new(interval: Duration) -> Pauses {
+    pub(crate) fn new(interval: Duration) -> Pauses {
         Pauses { interval, next: PUSH_PAUSE_SHORTEST }
     }
 
-    fn after_success(&mut self) -> Duration {
+    pub(crate) fn after_success(&mut self) -> Duration {
         self.next = PUSH_PAUSE_SHORTEST;
         self.interval
     }
 
-    fn after_failure(&mut self) -> Duration {
+    pub(crate) fn after_failure(&mut self) -> Duration {
         let pause = self.next.min(self.interval);
         self.next = self.next.saturating_mul(2);
         pause
@@ -84,7 +84,7 @@ impl Pauses {
 }
 
 /// Between a half and the whole, so that a thousand nodes do not come back together.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     let mut byte = [0u8; 1];
     // Without random bytes all wait the whole.
     let [share] = rand::fill(&mut byte).map_or([u8::MAX], |()| byte);

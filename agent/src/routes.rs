@@ -1,4 +1,4 @@
-//! What a connection may ask and what it gets: four paths, CBOR in and out. Left out: TLS and framing (`server`), and how
+//! What a connection may ask and what it gets: five paths, CBOR in and out. Left out: TLS and framing (`server`), and how
 //! quotes are made (`quoting`).
 
 use crate::{
@@ -6,6 +6,7 @@ use crate::{
     evidence::Wish,
     quoting::{Challenge, NoQuote, Quoting},
     session::Age,
+    statements::Carried,
     tpm_chip::{Credential, Endorsements},
     tpm_task::{Asker, TaskError, TpmClient},
 };
@@ -41,6 +42,8 @@ pub struct Node {
     pub ak_public: Vec<u8>,
     /// What this node cannot read, in words.
     pub missing: Option<String>,
+    /// What others say of this node.
+    pub carried: Arc<Carried>,
     endorsements: OnceCell<Arc<Endorsements>>,
     identity: OnceCell<Bytes>,
 }
@@ -75,6 +78,7 @@ impl Node {
         quoting: Arc<Quoting>,
         ak_public: Vec<u8>,
         missing: Option<String>,
+        carried: Arc<Carried>,
     ) -> Node {
         Node {
             configuration,
@@ -82,6 +86,7 @@ impl Node {
             quoting,
             ak_public,
             missing,
+            carried,
             endorsements: OnceCell::new(),
             identity: OnceCell::new(),
         }
@@ -108,11 +113,16 @@ impl Node {
             ("GET", "/v1/identity") => Ok(Answer::new(200, CBOR, self.identity().await?)),
             ("POST", "/v1/credential") => self.credential(channel, &request.body).await,
             ("POST", "/v1/evidence") => self.evidence(channel, &request.body).await,
+            ("GET", "/v1/statements") => self.statements(),
             ("GET", "/v1/health") => Ok(self.health()),
-            (_, "/v1/identity" | "/v1/credential" | "/v1/evidence" | "/v1/health") => {
-                Err(Refusal::caller(405, "identity and health are read by GET, challenges are sent by POST"))
+            (_, "/v1/credential" | "/v1/evidence") => Err(Refusal::caller(405, "challenges are sent by POST")),
+            (_, "/v1/identity" | "/v1/statements" | "/v1/health") => {
+                Err(Refusal::caller(405, "identity, statements and health are read by GET"))
             }
-            _ => Err(Refusal::caller(404, "the paths are /v1/identity, /v1/credential, /v1/evidence and /v1/health")),
+            _ => Err(Refusal::caller(
+                404,
+                "the paths are /v1/identity, /v1/credential, /v1/evidence, /v1/statements and /v1/health",
+            )),
         }
     }
 
@@ -174,6 +184,12 @@ impl Node {
         };
         channel.gave_evidence.store(true, Ordering::Relaxed);
         Ok(Answer { status: 200, content_type: CBOR, body: Bytes::from(head).chain(evidence), then: Then::Keep })
+    }
+
+    fn statements(&self) -> Result<Answer, Refusal> {
+        let session_key = self.quoting.with_sessions(|sessions| sessions.current().key().public());
+        let carried = self.carried.encode(&session_key).map_err(|_| Refusal::ours())?;
+        Ok(Answer::new(200, CBOR, carried))
     }
 
     fn health(&self) -> Answer {

@@ -3,10 +3,11 @@
 //! Left out: who is let in (`listen`), what is answered (`routes`), and everything that the keeper does.
 
 use crate::{
-    budget::SESSION_KEY_RENEWAL,
+    budget::{MEASURED_FIRST, SESSION_KEY_RENEWAL},
     config::{ConfigError, Configuration},
     evidence::Fixed,
     inherited::{Inherited, KeeperLink, LinkError},
+    landmarks::Surveyor,
     listen::Listeners,
     lockdown::{self, LockdownError, Needs},
     machine::Machine,
@@ -15,6 +16,8 @@ use crate::{
     routes::Node,
     session::{Session, SessionError},
     sources::Sources,
+    statements::Carried,
+    timing::{self, Responder},
     tpm_chip::{Chip, ChipError},
     tpm_device::TpmDevice,
     tpm_task,
@@ -23,10 +26,14 @@ use garant_attest::{
     cbor::CborError,
     evidence::{NodeClaims, PROFILE},
 };
+use garant_channel::key::SigningKey;
 use garant_hw::tpm::TpmError;
 use nix::sys::signal::SigSet;
-use std::{fmt, io, sync::Arc, time::Duration};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use std::{fmt, io, net::UdpSocket, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
 
 /// Why a server ends; the keeper starts the next one.
 #[derive(Debug)]
@@ -102,6 +109,8 @@ pub struct Server {
     configuration: Configuration,
     sources: Sources,
     listeners: Listeners,
+    /// For landmarks, where there are any.
+    timing: Option<UdpSocket>,
     entry_zero: Vec<u8>,
     ledger_pcr: u8,
     tpm: TpmDevice,
@@ -114,8 +123,10 @@ impl Server {
         let configuration = Configuration::parse(&inherited.configuration).map_err(ServerError::Configuration)?;
         let sources = Sources::open(&configuration);
         let listeners = Listeners::bind(&configuration)?;
+        let timing = (!configuration.landmark.is_empty()).then(|| timing::bind(configuration.timing_listen));
+        let timing = timing.transpose().map_err(system("open a UDP port for landmarks"))?;
         let Inherited { entry_zero, ledger_pcr, tpm, keeper, .. } = inherited;
-        Ok(Server { configuration, sources, listeners, entry_zero, ledger_pcr, tpm, keeper })
+        Ok(Server { configuration, sources, listeners, timing, entry_zero, ledger_pcr, tpm, keeper })
     }
 
     /// Answers, with a new session key after each `renewal`, until the TPM or the keeper is gone.
@@ -128,15 +139,21 @@ impl Server {
         let fixed = Fixed::new(&ak_public, &claims, &self.entry_zero, boot_log).map_err(ServerError::Encoding)?;
         let (tpm, tpm_end) = tpm_task::start(chip).map_err(system("start the TPM's thread"))?;
         let session = Session::new(&self.keeper).map_err(ServerError::Session)?;
+        let keys = watch::Sender::new(session.key().clone());
         let quoting = Quoting::new(tpm.clone(), fixed, ima, session);
-        let node = Arc::new(Node::new(self.configuration, tpm, quoting, ak_public, missing));
+        let carried = Arc::new(Carried::new(self.configuration.statements.folder.clone()));
+        carried.files(); // so that the log says at once what is left out
+        let node = Arc::new(Node::new(self.configuration, tpm, quoting, ak_public, missing, carried));
         self.listeners.accept(&node).map_err(system("listen"))?;
         for verifier in node.configuration.push.clone() {
             tokio::spawn(push::report(node.clone(), verifier));
         }
+        if let Some(socket) = self.timing {
+            survey(&node, socket, &keys).map_err(system("start the thread for landmarks"))?;
+        }
         self.keeper.ready().map_err(ServerError::Keeper)?;
         tokio::select! {
-            renewing = renew(&node.quoting, &self.keeper, renewal) => renewing,
+            renewing = renew(&node, &self.keeper, &keys, renewal) => renewing,
             gone = tpm_end => {
                 // Whoever waits is told so before the server ends.
                 sleep(LAST_WORDS).await;
@@ -159,14 +176,35 @@ fn claims<'a>(ledger_pcr: u8, machine: &'a Machine, missing: Option<&'a str>) ->
     }
 }
 
-/// Renews F again and again; ends when there is none.
-async fn renew(quoting: &Quoting, keeper: &KeeperLink, renewal: Duration) -> Result<(), ServerError> {
+/// Has every landmark of the configuration measure F, which comes through `keys`.
+fn survey(node: &Arc<Node>, socket: UdpSocket, keys: &watch::Sender<SigningKey>) -> io::Result<()> {
+    let responder = Arc::new(Responder::new(socket));
+    responder.start()?;
+    for landmark in node.configuration.landmark.clone() {
+        let (responder, carried) = (responder.clone(), node.carried.clone());
+        tokio::spawn(Surveyor { responder, carried, keys: keys.subscribe() }.survey(landmark));
+    }
+    Ok(())
+}
+
+/// Renews F again and again; ends when there is none. Landmarks measure the new F before it takes the place of the old.
+async fn renew(
+    node: &Node,
+    keeper: &KeeperLink,
+    keys: &watch::Sender<SigningKey>,
+    renewal: Duration,
+) -> Result<(), ServerError> {
     let mut due = interval(renewal);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     due.tick().await;
     loop {
         due.tick().await;
-        quoting.renew(Session::new(keeper).map_err(ServerError::Session)?);
+        let next = Session::new(keeper).map_err(ServerError::Session)?;
+        keys.send_replace(next.key().clone());
+        let last = node.quoting.with_sessions(|sessions| sessions.current().key().public());
+        // One that does not come in time comes later.
+        let _ = timeout(MEASURED_FIRST, node.carried.as_many(&next.key().public(), &last)).await;
+        node.quoting.renew(next);
         log::info!("session key renewed");
     }
 }
