@@ -14,6 +14,8 @@ mod failure;
 mod input;
 mod kept_counters;
 mod keygen;
+mod landmark;
+mod lines;
 mod log;
 mod output;
 mod place;
@@ -50,6 +52,7 @@ enum Command {
     Completion(completion::Args),
     Explain(explain::Args),
     Keygen(keygen::Args),
+    Landmark(landmark::Args),
     Log(log::Args),
     Policy(policy::Args),
 }
@@ -64,6 +67,7 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Completion(args) => completion::run(&args, &output),
         Command::Explain(args) => explain::run(&args, &output),
         Command::Keygen(args) => keygen::run(&args, &output),
+        Command::Landmark(args) => landmark::run(&args),
         Command::Log(args) => log::run(&args, &output),
         Command::Policy(args) => policy::run(&args, &output),
     }

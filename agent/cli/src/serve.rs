@@ -2,17 +2,14 @@
 
 use crate::{
     failure::Failure,
+    lines::{line, start_logging},
     output::{Answer, Output},
     place::{block_on, failure},
 };
 use clap::ArgGroup;
 use garant_verifier::{config, serve::Service};
 use serde::Serialize;
-use std::{
-    fmt,
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{fmt, path::PathBuf};
 
 /// Accept nodes that push, ask those that are listed, and answer relying parties.
 ///
@@ -51,34 +48,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     });
     block_on(served)?.map_err(failure)?;
     Ok(Answer::Yes)
-}
-
-/// One line on stderr for each thing that an operator would ask about.
-struct Lines;
-
-impl ::log::Log for Lines {
-    fn enabled(&self, metadata: &::log::Metadata<'_>) -> bool {
-        metadata.level() <= ::log::Level::Info
-    }
-
-    fn log(&self, record: &::log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            line(format_args!("{} {}", record.level().as_str().to_lowercase(), record.args()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// A full disk or a closed pipe behind stderr ends no verifier: `eprintln!` would.
-fn line(text: fmt::Arguments<'_>) {
-    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
-}
-
-fn start_logging() {
-    // A logger that is there already stays.
-    let _ = ::log::set_logger(&Lines);
-    ::log::set_max_level(::log::LevelFilter::Info);
 }
 
 #[derive(Serialize)]
