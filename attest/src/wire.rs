@@ -224,7 +224,7 @@ fn expect_bytes(found_bytes: usize, limit_bytes: usize) -> Result<(), CborError>
     if found_bytes > limit_bytes { Err(CborError::TooLong { found_bytes, limit_bytes }) } else { Ok(()) }
 }
 
-/// `POST /v1/timing` at a landmark: the UDP port at which it takes the node's datagrams, at the address of this
+/// `GET /v1/timing` at a landmark: the UDP port at which it takes the node's datagrams, at the address of this
 /// connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimingOffer(Tag<TimingTag>, pub u16);

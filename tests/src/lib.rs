@@ -2,12 +2,14 @@
 
 pub mod agent_bench;
 pub mod asker;
+pub mod bare_server;
 pub mod crafted_log;
 pub mod floors;
 pub mod forge;
 pub mod garant;
 pub mod garantd;
 pub mod impostor;
+pub mod landmark;
 pub mod qemu;
 pub mod scene;
 pub mod slow_tpm;

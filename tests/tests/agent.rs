@@ -4,13 +4,12 @@ use aws_lc_rs::hmac;
 use garant_attest::{
     cbor::{self, Bytes, Bytes32},
     identity::IdentityFault,
-    ledger::EntryZero,
     measured::SentLog,
     public_area::{AttestationKey, EncryptionKey, Name},
     verify::{Held, Refusal},
     wire::{
         Answer, Credential, CredentialAnswer, CredentialChallenge, Fault, Identity, Kind, Mode, Refused,
-        activation_statement, key_statement,
+        activation_statement,
     },
 };
 use garant_channel::{
@@ -24,6 +23,7 @@ use garant_hw::tpm::{
 };
 use garant_tests::{
     asker::{Answered, Asker, BUDGET, digest},
+    bare_server::server_with_endless_vouches,
     forge,
     garantd::Garantd,
     impostor::{Impostor, Trick},
@@ -31,19 +31,8 @@ use garant_tests::{
     swtpm::Swtpm,
 };
 use garant_verifier::credential;
-use garantd::{
-    entry_zero::{self, LedgerPcr},
-    inherited::{Inherited, Request, send_first, vouched},
-    server::Server,
-    tpm_device::{TpmAddress, TpmDevice},
-};
-use std::{
-    collections::HashSet,
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    time::Duration,
-};
+use garantd::tpm_device::{TpmAddress, TpmDevice};
+use std::{collections::HashSet, io::Write, net::TcpStream, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
 
 /// A node without a boot log, on a TPM without certificates.
@@ -475,26 +464,6 @@ async fn strangers_wait_for_their_credentials_or_are_told_to_come_back_and_quote
     assert!(count(None) == 3 || count(None) == 2, "{} wait", count(None));
     assert_eq!(count(Some(503)), 5 - count(None), "the rest is told");
     assert!(ends.iter().flatten().all(|(status, body)| *status == 200 || refused(body).0 == Fault::Busy));
-}
-
-/// A server in this process whose keeper vouches for as many session keys as it asks for.
-fn server_with_endless_vouches(tpm: &Swtpm, configuration: &str) -> Server {
-    let open = || TpmDevice::new(tpm.address().parse::<TpmAddress>().unwrap().open().unwrap()).unwrap();
-    let boot_key = SigningKey::generate().unwrap();
-    let entry = EntryZero::new([7; 32], boot_key.public(), digest(configuration.as_bytes()), None);
-    let entry_zero = entry_zero::extend(&mut Tpm::new(open()), LedgerPcr::USUAL, &entry).unwrap();
-    let (mut keeper, link) = UnixStream::pair().unwrap();
-    send_first(&mut keeper, &boot_key.public(), 15, &entry_zero, configuration.as_bytes()).unwrap();
-    std::thread::spawn(move || {
-        let mut request = [0; Request::BYTES];
-        while keeper.read_exact(&mut request).is_ok() {
-            if let Some(Request::Vouch(key)) = Request::decode(request) {
-                keeper.write_all(&vouched(Some(boot_key.sign(&key_statement(&key))))).unwrap();
-            }
-        }
-    });
-    let tpm = tpm.address().parse::<TpmAddress>().unwrap().open().unwrap();
-    Server::open(Inherited::receive(link, tpm).unwrap()).unwrap()
 }
 
 #[tokio::test]
