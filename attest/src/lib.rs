@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod measured;
 pub mod merkle;
 pub mod node_id;
+mod num;
 pub mod owner;
 pub mod pcr_policy;
 pub mod pe;

@@ -1,5 +1,7 @@
 //! Where a machine is: what bounds by the speed of light, maps and site statements prove of its place.
 
+pub mod geometry;
 pub mod landmark;
+pub mod region;
 pub mod territory;
 pub mod timing;
