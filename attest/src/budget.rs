@@ -86,3 +86,17 @@ pub const TIMING_OFFER_BYTES: usize = 64;
 pub const TERRITORY_BYTES: usize = 1024 * 1024;
 /// Positions of a map after division of its long edges, 8 bytes each; the built-in one has less than 300,000.
 pub const TERRITORY_POSITIONS: usize = 1 << 20;
+/// Entries of one ownership voucher: owners of one machine.
+pub const VOUCHER_ENTRIES: usize = 32;
+/// Vouchers, and mandates, that may be weighed for one machine: each of its heads, old and new.
+pub const VOUCHERS: usize = 8;
+/// Certificates that an entry of a voucher carries: the new owner's seal and the authorities above it.
+pub const SEAL_CERTIFICATES: usize = 4;
+/// A chassis' serial number: DSP0134 before 3.0 allowed 64 bytes, and boards keep to it.
+pub const CHASSIS_BYTES: usize = 64;
+/// A name, an address or an operator in a statement.
+pub const STATEMENT_TEXT_BYTES: usize = 256;
+/// What an auditor inspected, in a few sentences.
+pub const INSPECTION_BYTES: usize = 2048;
+/// Site statements that may be weighed for one machine.
+pub const SITES: usize = 16;

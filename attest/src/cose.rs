@@ -1,4 +1,5 @@
 //! COSE_Sign1 (RFC 9052 §4.2), always tagged: the form of every signed statement. One signer, EdDSA or ECDSA.
+//! Key ids, times and kinds of payload that statements share are in `statement`.
 //!
 //! The protected bucket holds exactly algorithm, content type and key id; the unprotected one is empty, so that no
 //! label can stand in both and nothing unsigned is carried along.
@@ -51,6 +52,30 @@ pub enum StatementError {
     OtherKey,
     /// The signature does not verify.
     Signature,
+    /// A claim that cannot be meant.
+    Claim {
+        /// Which.
+        what: &'static str,
+    },
+    /// It ends before it begins.
+    Lifetime,
+    /// It lives longer than any of its kind.
+    TooLong {
+        /// Seconds between its issue and its end.
+        life_s: u64,
+        /// Seconds that are accepted.
+        limit_s: u64,
+    },
+    /// It counts only later.
+    NotYet {
+        /// From when on, seconds since 1970.
+        from: u64,
+    },
+    /// It has ended.
+    Expired {
+        /// When, seconds since 1970.
+        at: u64,
+    },
 }
 
 impl fmt::Display for StatementError {
@@ -62,6 +87,15 @@ impl fmt::Display for StatementError {
             }
             StatementError::OtherKey => write!(f, "the statement names another signer"),
             StatementError::Signature => write!(f, "the statement's signature does not verify"),
+            StatementError::Claim { what } => write!(f, "the statement's {what} cannot be meant"),
+            StatementError::Lifetime => write!(f, "the statement ends before it begins"),
+            StatementError::TooLong { life_s, limit_s } => {
+                write!(f, "the statement lives {life_s} s, at most {limit_s} s are accepted")
+            }
+            StatementError::NotYet { from } => {
+                write!(f, "the statement counts only from {from} (seconds since 1970) on")
+            }
+            StatementError::Expired { at } => write!(f, "the statement ended at {at} (seconds since 1970)"),
         }
     }
 }
@@ -128,11 +162,43 @@ pub fn sign_ed25519<E: From<CborError>>(
     sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
 ) -> Result<Vec<u8>, E> {
     let protected = Protected { algorithm: EDDSA, content_type, key_id: Bytes32::new(key_id) };
-    let protected = cbor::encode(&protected)?;
-    let signature = sign(&to_be_signed(&protected, payload)?)?;
-    let array = Sign1(Bytes::new(&protected), Empty {}, Bytes::new(payload), Bytes::new(&signature));
+    assemble(&protected, payload, sign, E::from)
+}
+
+/// A statement by whoever holds the other half of `key`: Ed25519, P-256 or P-384. `sign` makes the signature over the
+/// bytes it is given, ECDSA's as r ‖ s; it may ask a device, so what it answers is checked before it is believed.
+pub fn sign<E: From<StatementError>>(
+    engine: &dyn Engine,
+    key: &PublicKey,
+    content_type: &str,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let algorithm = [EDDSA, ES256, ES384].into_iter().find_map(|id| Some((id, scheme(key, id)?)));
+    let (algorithm, scheme) = algorithm.ok_or(StatementError::OtherKey)?;
+    let key_id = Bytes32::new(key.id(engine).ok_or(StatementError::OtherKey)?);
+    let checked = |message: &[u8]| {
+        let signature = sign(message)?;
+        let checked = engine.verify_signature(key, scheme, message, &signature);
+        checked.map_err(|_| StatementError::Signature)?;
+        Ok(signature)
+    };
+    let protected = Protected { algorithm, content_type, key_id };
+    assemble(&protected, payload, checked, |fault| StatementError::Shape(fault).into())
+}
+
+fn assemble<S: AsRef<[u8]>, E>(
+    protected: &Protected<'_>,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<S, E>,
+    unencodable: impl Fn(CborError) -> E,
+) -> Result<Vec<u8>, E> {
+    let protected = cbor::encode(protected).map_err(&unencodable)?;
+    let message = to_be_signed(&protected, payload).map_err(&unencodable)?;
+    let signature = sign(&message)?;
+    let array = Sign1(Bytes::new(&protected), Empty {}, Bytes::new(payload), Bytes::new(signature.as_ref()));
     let mut out = Vec::from([TAG_SIGN1]);
-    out.extend_from_slice(&cbor::encode(&array)?);
+    out.extend_from_slice(&cbor::encode(&array).map_err(&unencodable)?);
     Ok(out)
 }
 

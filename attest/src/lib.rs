@@ -50,6 +50,7 @@ mod samples;
 pub mod secure_boot;
 mod signed;
 mod spki;
+pub mod statement;
 pub mod tcg_names;
 pub mod tlog;
 pub mod uki;
