@@ -143,6 +143,12 @@ impl Certificate {
         self.extensions.unknown_critical.or(self.extensions.has_name_constraints.then_some(NAME_CONSTRAINTS))
     }
 
+    /// Value of an extension that is none of the above, DER; `None` where it is absent.
+    pub fn extension(&self, id: ObjectIdentifier) -> Option<&[u8]> {
+        let mut extensions = self.parsed.tbs_certificate().extensions().into_iter().flatten();
+        extensions.find(|extension| extension.extn_id == id).map(|extension| extension.extn_value.as_bytes())
+    }
+
     /// Who, whom, key, validity and names, a line each, for people.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let key = match self.public_key() {

@@ -3,5 +3,6 @@
 pub mod geometry;
 pub mod landmark;
 pub mod region;
+pub mod site;
 pub mod territory;
 pub mod timing;
