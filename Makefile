@@ -123,4 +123,4 @@ territory: ## make the built-in map attest/data/territory.bin again, the same by
 	cd target/territory && echo '$(ATLAS_SHA256)  $(ATLAS)' | sha256sum --check --quiet && tar -xzf $(ATLAS)
 	$(say) 'making the map'
 	cargo run --locked --quiet --package garant-tests --bin territory -- target/territory/package/countries-10m.json \
-	    attest/data/territory.toml attest/data/territory.bin
+	    attest/data/territory.toml attest/data/islands.toml attest/data/territory.bin

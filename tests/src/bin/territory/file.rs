@@ -3,10 +3,10 @@
 use garant_attest::place::territory::{Land, MAGIC, Position, Set, UNIT_E6};
 
 /// The file, before long edges are divided.
-pub fn encode(version: &str, error_m: u64, lands: &[Land], sets: &[Set]) -> Vec<u8> {
+pub fn encode(version: &str, errors_m: [u64; 2], lands: &[Land], sets: &[Set]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     text(&mut out, version);
-    number(&mut out, error_m);
+    errors_m.iter().for_each(|error_m| number(&mut out, *error_m));
     list(&mut out, lands, |out, land| {
         text(out, &land.code);
         list(out, &land.polygons, |out, polygon| list(out, &polygon.rings, |out, one| ring(out, one)));

@@ -1,5 +1,5 @@
 //! Makes the built-in map, `attest/data/territory.bin`, from Natural Earth 1:10m as TopoJSON and from
-//! `attest/data/territory.toml`; `make territory` calls it. The same inputs give the same bytes on every machine: all
+//! `territory.toml` and `islands.toml` beside it; `make territory` calls it. The same inputs give the same bytes on every machine: all
 //! floating-point arithmetic here is `+ - * /`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, reason = "tests")]
 
@@ -17,14 +17,15 @@ use topology::Topology;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [atlas, plan, out] = &arguments[..] else {
-        eprintln!("usage: territory COUNTRIES.json PLAN.toml OUT.bin");
+    let [atlas, plan, islands, out] = &arguments[..] else {
+        eprintln!("usage: territory COUNTRIES.json PLAN.toml ISLANDS.toml OUT.bin");
         std::process::exit(2);
     };
-    let topology = Topology::parse(&fs::read(atlas).expect("the TopoJSON can be read"));
-    let plan = Plan::parse(&fs::read_to_string(plan).expect("the plan can be read"));
+    let text = |file: &String| fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let topology = Topology::parse(text(atlas).as_bytes());
+    let plan = Plan::parse(&text(plan), &text(islands));
     let lands = plan.apply(lands(&topology, &plan));
-    let bytes = file::encode(&plan.version, plan.simplify.error_m(), &lands, &plan.sets(&lands));
+    let bytes = file::encode(&plan.version, plan.simplify.errors_m(), &lands, &plan.sets(&lands));
     let territory = Territory::decode(&bytes).expect("what is written can be read");
     fs::write(out, &bytes).expect("the map can be written");
     let positions: usize = lands.iter().flat_map(|land| &land.polygons).flat_map(|one| &one.rings).map(Vec::len).sum();

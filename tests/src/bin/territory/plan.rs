@@ -5,7 +5,7 @@ use garant_attest::place::territory::{Land, Polygon, Position, Set, UNIT_E6};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The file.
+/// `territory.toml`, and `islands.toml` under its field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -17,7 +17,20 @@ pub struct Plan {
     add: Vec<Add>,
     set: Vec<SetPlan>,
     lands: BTreeMap<String, String>,
+    #[serde(skip)]
+    islands: Islands,
 }
+
+/// Land that the source lacks, under the codes of its lands.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Islands {
+    minor_islands: BTreeMap<String, Vec<Box>>,
+    measured_gaps: BTreeMap<String, Vec<Box>>,
+}
+
+/// South, west, north, east, degrees.
+type Box = [f64; 4];
 
 /// How coarse the map is.
 #[derive(Deserialize)]
@@ -32,9 +45,10 @@ pub struct Simplify {
 }
 
 impl Simplify {
-    /// Tolerance, and rounding to the unit.
-    pub fn error_m(&self) -> u64 {
-        (self.far_m.max(self.near_m) + DEGREE_M / 1000.0 / 2.0 * std::f64::consts::SQRT_2).ceil() as u64
+    /// Near and far: tolerance, and rounding to the unit.
+    pub fn errors_m(&self) -> [u64; 2] {
+        let rounding_m = DEGREE_M / 1000.0 / 2.0 * std::f64::consts::SQRT_2;
+        [self.near_m, self.far_m].map(|tolerance_m| (tolerance_m + rounding_m).ceil() as u64)
     }
 }
 
@@ -43,8 +57,7 @@ impl Simplify {
 struct Cut {
     from: String,
     to: String,
-    /// South, west, north, east.
-    r#box: [f64; 4],
+    r#box: Box,
     /// For the reader.
     #[serde(rename = "why")]
     _why: String,
@@ -60,6 +73,9 @@ struct Add {
     /// Latitude, longitude.
     at: [f64; 2],
     radius_km: f64,
+    /// Whether the land around it stays there as well.
+    #[serde(default)]
+    keep: bool,
 }
 
 #[derive(Deserialize)]
@@ -76,9 +92,11 @@ struct SetPlan {
 }
 
 impl Plan {
-    /// Reads the file.
-    pub fn parse(text: &str) -> Plan {
-        toml::from_str(text).unwrap_or_else(|error| panic!("the plan: {error}"))
+    /// Reads both files.
+    pub fn parse(plan: &str, islands: &str) -> Plan {
+        let mut plan: Plan = toml::from_str(plan).unwrap_or_else(|error| panic!("the plan: {error}"));
+        plan.islands = toml::from_str(islands).unwrap_or_else(|error| panic!("the islands: {error}"));
+        plan
     }
 
     /// The code of a country of the source.
@@ -102,6 +120,10 @@ impl Plan {
             lands.into_iter().map(|land| (land.code, land.polygons)).collect();
         self.cut.iter().for_each(|cut| cut.apply(&mut lands));
         self.add.iter().for_each(|add| add.apply(&mut lands));
+        for (code, boxes) in self.islands.minor_islands.iter().chain(&self.islands.measured_gaps) {
+            let land = lands.get_mut(code).unwrap_or_else(|| panic!("no land {code:?} with islands"));
+            land.extend(boxes.iter().map(rectangle));
+        }
         lands.into_iter().map(|(code, polygons)| Land { code, polygons }).collect()
     }
 
@@ -157,7 +179,9 @@ impl Add {
     fn apply(&self, lands: &mut BTreeMap<String, Vec<Polygon>>) {
         let ring = self.octagon();
         // Out of whatever it lies in: one more ring.
-        for polygon in lands.values_mut().flatten().filter(|polygon| ring.iter().all(|at| polygon.contains(*at))) {
+        for polygon in
+            lands.values_mut().flatten().filter(|polygon| !self.keep && ring.iter().all(|at| polygon.contains(*at)))
+        {
             polygon.rings.push(ring.clone());
         }
         lands.entry(self.code.clone()).or_default().push(Polygon { rings: vec![ring] });
@@ -170,12 +194,19 @@ impl Add {
         let corners = [(-short, -long), (-short, long), (short, long), (short, -long)];
         let [a, b, c, d] = corners.map(|(y, x)| (y / DEGREE_M, x / DEGREE_M / cosine(lat.abs())));
         let [e, f, g, h] = corners.map(|(y, x)| (x / DEGREE_M, y / DEGREE_M / cosine(lat.abs())));
-        let e6 = |degrees: f64| (degrees * 1000.0).round() as i64 * UNIT_E6;
-        let corner = |(y, x): (f64, f64)| {
-            Position::new(i32::try_from(e6(lat + y)).unwrap(), i32::try_from(e6(lon + x)).unwrap()).expect("on Earth")
-        };
-        [a, d, f, g, c, b, h, e].map(corner).to_vec()
+        [a, d, f, g, c, b, h, e].map(|(y, x)| position(lat + y, lon + x)).to_vec()
     }
+}
+
+fn rectangle(&[south, west, north, east]: &Box) -> Polygon {
+    let corners = [(south, west), (south, east), (north, east), (north, west)];
+    Polygon { rings: vec![corners.map(|(lat, lon)| position(lat, lon)).to_vec()] }
+}
+
+/// The position in the unit of the file.
+fn position(lat: f64, lon: f64) -> Position {
+    let [lat, lon] = [lat, lon].map(|degrees| i32::try_from((degrees * 1000.0).round() as i64 * UNIT_E6).unwrap());
+    Position::new(lat, lon).expect("a position on Earth")
 }
 
 const TAN_22_5: f64 = 0.414_213_562;
