@@ -3,6 +3,7 @@
 //! `make bench` runs all; arguments are prefixes of the names to run. Names and units are read by machine.
 
 mod floor;
+mod timing;
 mod verify;
 
 use garant_tests::{
@@ -18,9 +19,10 @@ use std::{
 /// Benches of one idea, with the prefixes of their names.
 type Group = (&'static [&'static str], fn() -> Vec<Figure>);
 
-const GROUPS: [Group; 3] = [
+const GROUPS: [Group; 4] = [
     (&["log."], verify::log),
     (&["verify."], verify::verify),
+    (&["place.answer"], timing::answer),
     (&["quote.", "agent."], || Floors::find().map(|floors| agent_bench::figures(&floors)).unwrap_or_default()),
 ];
 
