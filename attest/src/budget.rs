@@ -100,3 +100,7 @@ pub const STATEMENT_TEXT_BYTES: usize = 256;
 pub const INSPECTION_BYTES: usize = 2048;
 /// Site statements that may be weighed for one machine.
 pub const SITES: usize = 16;
+/// Edges of a map, those of a user's area among them, none longer than half a degree: 56 bytes each.
+pub const PLACE_EDGES: usize = 2 << 20;
+/// Cells of the map that one region may visit: 10 ms or so; a region around a town takes a few hundred.
+pub const PLACE_CELLS: usize = 1 << 14;

@@ -2,6 +2,8 @@
 
 pub mod geometry;
 pub mod landmark;
+pub mod map;
+mod patch;
 pub mod region;
 pub mod site;
 pub mod territory;

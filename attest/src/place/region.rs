@@ -118,35 +118,35 @@ impl Region {
         self.start.hold(at, self.needed)
     }
 
-    /// What is known of the points in `cell`, from what is known of a cell around it.
-    pub(crate) fn narrow(&self, around: &Claims, cell: &Ball) -> Overlap {
+    /// What is known of the whole Earth.
+    pub(crate) fn start(&self) -> &Claims {
+        &self.start
+    }
+
+    /// What is known of the points in `cell`, from what is known of a cell around it; `None` where the region has none of
+    /// them for certain.
+    pub(crate) fn narrow(&self, around: &Claims, cell: &Ball) -> Option<Claims> {
         around.narrow(cell, self.needed)
     }
 
-    /// Triangles that together hold the whole region, none smaller than it must be to number about `cells`; none when the
-    /// region is empty, or so small that a triangle of 100 m holds no part of it.
-    pub fn cover(&self, cells: usize) -> Cover {
-        let mut level: Vec<(Triangle, Overlap)> = self.part(Triangle::all().iter(), &self.start);
-        let mut size = FIRST_LEVEL_KM;
-        while size > LAST_LEVEL_KM && level.len().saturating_mul(2) <= cells {
-            size /= 2.0;
-            level = level
-                .iter()
-                .flat_map(|(cell, overlap)| match overlap {
-                    Overlap::Part(claims) => self.part(cell.split().iter(), claims),
-                    other => cell.split().iter().map(|cell| (*cell, other.clone())).collect(),
-                })
-                .collect();
-        }
-        let kept = level.into_iter().map(|(cell, overlap)| (cell, matches!(overlap, Overlap::Whole))).collect();
-        Cover { cells: kept, size_km: size }
+    /// Whether a point of a cell of which this is known is in it.
+    pub(crate) fn holds_within(&self, known: &Claims, at: Direction) -> bool {
+        known.hold(at, self.needed)
     }
 
-    fn part<'a>(&self, cells: impl Iterator<Item = &'a Triangle>, around: &Claims) -> Vec<(Triangle, Overlap)> {
-        cells
-            .map(|cell| (*cell, self.narrow(around, &cell.ball())))
-            .filter(|(_, overlap)| !matches!(overlap, Overlap::None))
-            .collect()
+    /// Triangles of one size that together hold the whole region, about `cells` of them or fewer; none if it is empty.
+    pub fn cover(&self, cells: usize) -> Cover {
+        let part = |parts: &[Triangle], around: &Claims| -> Vec<(Triangle, Claims)> {
+            parts.iter().filter_map(|cell| Some((*cell, self.narrow(around, &cell.ball())?))).collect()
+        };
+        let mut level = part(&Triangle::all(), &self.start);
+        let mut side_km = FIRST_LEVEL_KM;
+        while side_km > LAST_LEVEL_KM && level.len().saturating_mul(2) <= cells {
+            side_km /= 2.0;
+            level = level.iter().flat_map(|(cell, claims)| part(&cell.split(), claims)).collect();
+        }
+        let cells = level.into_iter().map(|(cell, claims)| (cell, claims.is_whole(self.needed))).collect();
+        Cover { cells, side_km }
     }
 }
 
@@ -156,7 +156,7 @@ pub struct Cover {
     /// Each triangle, and whether it lies in the region whole.
     pub cells: Vec<(Triangle, bool)>,
     /// About the length of their sides.
-    pub size_km: f64,
+    pub side_km: f64,
 }
 
 impl Cover {
@@ -175,17 +175,6 @@ pub(crate) struct Claims {
     open: Vec<(usize, Ball)>,
 }
 
-/// How a cell lies to a region.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Overlap {
-    /// No point of the cell is in the region.
-    None,
-    /// Each is.
-    Whole,
-    /// Some may be.
-    Part(Claims),
-}
-
 impl Claims {
     /// Silent operators hold everywhere.
     fn of(names: &[&str], discs: &[Disc]) -> Claims {
@@ -200,8 +189,13 @@ impl Claims {
         claims
     }
 
-    /// Conservative: `None` and `Whole` are certain.
-    fn narrow(&self, cell: &Ball, needed: usize) -> Overlap {
+    /// Whether each point is in the region.
+    fn is_whole(&self, needed: usize) -> bool {
+        self.agreed >= needed
+    }
+
+    /// Conservative: `None` and a whole cell are certain.
+    fn narrow(&self, cell: &Ball, needed: usize) -> Option<Claims> {
         let mut known = Claims { agreed: self.agreed, open: Vec::with_capacity(self.open.len()) };
         let mut undecided = 0usize;
         for own in self.open.chunk_by(|(a, _), (b, _)| a == b) {
@@ -221,11 +215,10 @@ impl Claims {
                 undecided = undecided.saturating_add(1);
             }
         }
-        match known.agreed {
-            agreed if agreed >= needed => Overlap::Whole,
-            agreed if agreed.saturating_add(undecided) < needed => Overlap::None,
-            _ => Overlap::Part(known),
+        if known.is_whole(needed) {
+            known.open.clear();
         }
+        (known.agreed.saturating_add(undecided) >= needed).then_some(known)
     }
 
     fn hold(&self, at: Direction, needed: usize) -> bool {
