@@ -104,3 +104,11 @@ pub const SITES: usize = 16;
 pub const PLACE_EDGES: usize = 2 << 20;
 /// Cells of the map that one region may visit: 10 ms or so; a region around a town takes a few hundred.
 pub const PLACE_CELLS: usize = 1 << 14;
+/// Parties, exclusions or parents in one holdings statement: what its bytes can hold, 30 each.
+pub const STATED_PARTIES: usize = 2048;
+/// Interests in one holdings statement: what its bytes can hold, 40 each.
+pub const STATED_INTERESTS: usize = 2048;
+/// Opinions in one holdings statement: the rules of a few sets.
+pub const STATED_OPINIONS: usize = 256;
+/// A party's id; an EUID has up to 40 bytes.
+pub const PARTY_ID_BYTES: usize = 64;
