@@ -60,8 +60,11 @@ pub fn open(
     if *claims.landmark != *landmark_key {
         return Err(StatementError::OtherKey);
     }
-    if claims.round_trip_ns == 0 || claims.rounds < ROUNDS_LEAST {
-        return Err(StatementError::Shape(CborError::Malformed { offset: 0 }));
+    if claims.round_trip_ns == 0 {
+        return Err(StatementError::Claim { what: "round trip of no time" });
+    }
+    if claims.rounds < ROUNDS_LEAST {
+        return Err(StatementError::Claim { what: "small number of rounds" });
     }
     Ok(LandmarkStatement { claims })
 }
@@ -162,7 +165,7 @@ mod tests {
     #[test]
     fn a_statement_of_another_key_or_kind_or_of_impossible_values_is_refused() {
         let refused = |statement: &[u8]| open(&RustEngine, statement, &public()).unwrap_err();
-        let shape = StatementError::Shape(CborError::Malformed { offset: 0 });
+        let claim = |what| StatementError::Claim { what };
         let payload = cbor::encode(&claims()).unwrap();
         let other_kind = sealed_as("application/vnd.garant.mandate+cbor", &payload, key_id());
         assert!(matches!(refused(&other_kind), StatementError::ContentType { .. }));
@@ -172,8 +175,8 @@ mod tests {
             StatementError::OtherKey,
             "signed by one landmark, measured by another"
         );
-        assert_eq!(refused(&sealed(&Claims { round_trip_ns: 0, ..claims() })), shape);
-        assert_eq!(refused(&sealed(&Claims { rounds: 15, ..claims() })), shape);
+        assert_eq!(refused(&sealed(&Claims { round_trip_ns: 0, ..claims() })), claim("round trip of no time"));
+        assert_eq!(refused(&sealed(&Claims { rounds: 15, ..claims() })), claim("small number of rounds"));
         let mut signature = sealed(&claims());
         *signature.last_mut().unwrap() ^= 1;
         assert_eq!(refused(&signature), StatementError::Signature);
