@@ -1,5 +1,6 @@
 //! The real `garantd` in a scratch folder: keeper and server, over a TCP port and a Unix socket of its own.
 
+use crate::world::behind;
 use std::{
     fs,
     io::{self, Read, Write},
@@ -30,8 +31,19 @@ impl Garantd {
         node
     }
 
+    /// Starts one behind these words, such as those of a place of a [`crate::world::World`], and waits.
+    pub fn start_within(words: &[&str], tpm: &str, options: &str) -> Garantd {
+        let node = Garantd::launch_within(words, tpm, options);
+        node.wait_until_ready();
+        node
+    }
+
     /// Starts one and does not wait.
     pub fn launch(tpm: &str, options: &str) -> Garantd {
+        Garantd::launch_within(&[], tpm, options)
+    }
+
+    fn launch_within(words: &[&str], tpm: &str, options: &str) -> Garantd {
         let folder = tempfile::Builder::new().prefix("garantd").tempdir().expect("no scratch folder");
         let address = free_address();
         let socket = folder.path().join("garantd.sock");
@@ -45,9 +57,9 @@ impl Garantd {
         let configuration = folder.path().join("garantd.toml");
         fs::write(&configuration, text + options).expect("scratch folder is read-only");
         let log = fs::File::create(folder.path().join("log")).expect("scratch folder is read-only");
-        let keeper = Command::new(binary())
-            .args(["--tpm", tpm, "--config"])
-            .arg(&configuration)
+        let mut own = Command::new(binary());
+        own.args(["--tpm", tpm, "--config"]).arg(&configuration);
+        let keeper = behind(words, &own)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,7 +1,7 @@
 //! Landmarks for tests: in this process with clocks of their own, or the program `garant landmark`; and a node made by
 //! hand, which may cheat.
 
-use crate::garant;
+use crate::{garant, world::behind};
 use bytes::Bytes;
 use garant_attest::{
     place::timing::{DATAGRAM_BYTES, Message, Reading, TimingSecret},
@@ -18,8 +18,8 @@ use garant_channel::{
 use garant_verifier::landmark::{Clocks, Landmark, Listening, SystemClocks};
 use std::{
     io::{self, BufRead, BufReader},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    process::{Child, Command, Stdio},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Child, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -38,12 +38,16 @@ pub struct OwnLandmark {
 impl OwnLandmark {
     /// One on loopback, with these clocks.
     pub fn start(clocks: impl Clocks) -> OwnLandmark {
+        OwnLandmark::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clocks)
+    }
+
+    /// One at this address, with these clocks; its threads live where the caller's does.
+    pub fn start_at(address: SocketAddr, clocks: impl Clocks) -> OwnLandmark {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let key = SigningKey::generate().expect("the system has randomness");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let public = key.public();
-        let landmark = Landmark::bind(key, any, any, clocks).expect("ports are free");
+        let landmark = Landmark::bind(key, address, address, clocks).expect("ports are free");
         let listening = landmark.listening().expect("it has ports");
         runtime.spawn(landmark.run());
         OwnLandmark { listening, key: public, runtime: Some(runtime) }
@@ -81,13 +85,13 @@ pub struct LandmarkProgram {
 
 impl LandmarkProgram {
     /// Starts it at this address; `within` are the words before the program's own, such as `ip netns exec NAME`.
-    pub fn start(within: &[&str], address: IpAddr) -> LandmarkProgram {
+    pub fn start(within: &[&str], address: SocketAddr) -> LandmarkProgram {
         let folder = tempfile::Builder::new().prefix("landmark").tempdir().expect("no scratch folder");
         let key_file = folder.path().join("landmark.key").display().to_string();
         let made = garant::garant(&["keygen", "--out", &key_file]);
         assert!(made.status.success(), "{made:?}");
-        let any = SocketAddr::from((address, 0)).to_string();
-        let own = garant::command(&["landmark", "--key", &key_file, "--listen", &any, "--udp", &any]);
+        let address = address.to_string();
+        let own = garant::command(&["landmark", "--key", &key_file, "--listen", &address, "--udp", &address]);
         let mut process = behind(within, &own)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -124,18 +128,6 @@ impl Drop for LandmarkProgram {
     }
 }
 
-/// A command whose program runs behind these words.
-pub fn behind(words: &[&str], command: &Command) -> Command {
-    let Some((first, rest)) = words.split_first() else {
-        let mut same = Command::new(command.get_program());
-        same.args(command.get_args());
-        return same;
-    };
-    let mut behind = Command::new(first);
-    behind.args(rest).arg(command.get_program()).args(command.get_args());
-    behind
-}
-
 /// The system's clocks, of which one is set back by so many nanoseconds at each reading of an odd number: between a
 /// question and its answer.
 pub struct SteppingClock {
@@ -166,6 +158,16 @@ impl Clocks for SteppingClock {
     }
 }
 
+/// The system's clocks, slowed down so many times.
+pub struct SlowClock(pub u64);
+
+impl Clocks for SlowClock {
+    fn read(&self) -> io::Result<Reading> {
+        let Reading { monotonic_raw_ns, boottime_ns } = SystemClocks.read()?;
+        Ok(Reading { monotonic_raw_ns: monotonic_raw_ns / self.0, boottime_ns: boottime_ns / self.0 })
+    }
+}
+
 /// A node made by hand.
 pub struct HandNode {
     /// F.
@@ -184,6 +186,11 @@ impl HandNode {
     /// Dials from 127.0.0.1 and opens a UDP socket at this address.
     pub async fn dial(landmark: &OwnLandmark, from: Ipv4Addr) -> Result<HandNode, ChannelError> {
         let key = SigningKey::generate().expect("the system has randomness");
+        HandNode::dial_with(landmark, from, key).await
+    }
+
+    /// The same with this F.
+    pub async fn dial_with(landmark: &OwnLandmark, from: Ipv4Addr, key: SigningKey) -> Result<HandNode, ChannelError> {
         let config = tls::client(Some(&key), Accept::Only(landmark.key))?;
         let stream = tls::dial(config, landmark.listening.tls).await?;
         let secret = timing_secret(stream.get_ref().1, &key.public())?;
@@ -242,6 +249,14 @@ impl HandNode {
         self.send(&Message::Hello).await;
         let Some((DATAGRAM_BYTES, Message::Cookie(cookie))) = self.receive().await else { panic!("no cookie") };
         self.send(&Message::Returned(cookie)).await;
+    }
+
+    /// Is measured as an honest node is; returns the landmark's answer.
+    pub async fn be_measured(mut self) -> (u16, Bytes) {
+        let statement = self.ask();
+        self.be_found().await;
+        self.answer_all(|round, nonce| Some(self.answer(round, &nonce))).await;
+        statement.await.expect("it does not panic")
     }
 
     /// Answers questions by this function until none comes any more; returns how many came.

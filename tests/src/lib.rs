@@ -17,3 +17,4 @@ pub mod swtpm;
 pub mod uefi_variables;
 pub mod vectors;
 pub mod verifier;
+pub mod world;

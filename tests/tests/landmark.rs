@@ -58,7 +58,7 @@ async fn statement_about_its_key(node: SocketAddr, landmark: &[u8; 32]) -> Landm
 #[tokio::test]
 async fn a_node_carries_the_statement_of_its_landmark_about_its_session_key() {
     let Some(tpm) = Swtpm::blank("sha256") else { return };
-    let program = LandmarkProgram::start(&[], LOCALHOST.into());
+    let program = LandmarkProgram::start(&[], (LOCALHOST, 0).into());
     let node = Garantd::start(&tpm.address(), &options(program.tls, &program.key));
     let found = statement_about_its_key(node.address, &program.key).await;
     assert!(found.rounds() >= 16);
