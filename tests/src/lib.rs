@@ -10,6 +10,7 @@ pub mod garant;
 pub mod garantd;
 pub mod impostor;
 pub mod landmark;
+pub mod place_world;
 pub mod qemu;
 pub mod scene;
 pub mod slow_tpm;
