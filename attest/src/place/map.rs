@@ -262,8 +262,8 @@ impl Search<'_> {
     }
 }
 
-/// Cells that are not divided further: 0.3 km around their middle.
-const SMALLEST: f64 = 0.3 / RADIUS_KM;
+/// Cells that are not divided further: 0.1 to 0.2 km around their middle.
+const SMALLEST: f64 = 0.2 / RADIUS_KM;
 /// Below this radius more cells would not part the edges of a coast within 5 km any more.
 const LEAF_KM: f64 = 8.0;
 /// Edges that are looked at one by one.

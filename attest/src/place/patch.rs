@@ -29,6 +29,8 @@ struct Edge {
     from: Direction,
     to: Direction,
     polygon: usize,
+    /// How far the edge may be from the straight line that it is taken for.
+    slack: f64,
 }
 
 /// A set of lands, and of the two parts into which an area divides them.
@@ -58,7 +60,7 @@ impl Lines {
         // One more than the limit is enough to see that it is broken.
         let room = budget::PLACE_EDGES.saturating_add(1).saturating_sub(self.edges.len());
         for (from, to) in pieces.take(room) {
-            let edge = Edge { from: Direction::of(from), to: Direction::of(to), polygon };
+            let edge = Edge::new(from, to, polygon);
             for (root, reference) in roots.iter_mut().zip(ROOT_REFERENCES) {
                 root.look_north(reference, &edge, (from, to));
                 let reach = root.ball.radius + share_of_radius(BORDER_KM);
@@ -115,8 +117,18 @@ impl Lines {
 }
 
 impl Edge {
+    /// Straight in latitude and longitude, it is taken for a straight line through the Earth: both the way to the great
+    /// circle and from there the height of the arc grow as the square of its length.
+    fn new(from: Position, to: Position, polygon: usize) -> Edge {
+        let longest = from.lat_e6.abs_diff(to.lat_e6).max(from.lon_e6.abs_diff(to.lon_e6));
+        let share = f64::from(longest) / f64::from(EDGE_E6);
+        let slack = share_of_radius(share * share * (GREAT_CIRCLE_KM + SAGITTA_KM));
+        Edge { from: Direction::of(from), to: Direction::of(to), polygon, slack }
+    }
+
     fn is_within(&self, at: Direction, distance: f64) -> bool {
-        at.distance_squared_to_edge(self.from, self.to) <= distance * distance
+        let reach = distance + self.slack;
+        at.distance_squared_to_edge(self.from, self.to) <= reach * reach
     }
 }
 
@@ -259,11 +271,11 @@ fn turn(sorted: &mut Vec<usize>, polygon: usize) {
     }
 }
 
-/// How near to land counts as on it: a border is 5 km wide. On top, what taking an edge that is straight in latitude and
-/// longitude as a straight line through the Earth may move it: 0.13 km to the great circle
-/// (territory::GREAT_CIRCLE_ERROR_M, and less than 1 m for directions from the centre instead of verticals), and
-/// [`SAGITTA_KM`] from there.
-pub(super) const BORDER_KM: f64 = 5.0 + 0.131 + SAGITTA_KM;
+/// How near to land counts as on it: a border is 5 km wide.
+pub(super) const BORDER_KM: f64 = 5.0;
+/// From an edge of half a degree to its great circle: territory::GREAT_CIRCLE_ERROR_M, and less than 1 m because here
+/// directions are from the Earth's centre and there along the vertical.
+const GREAT_CIRCLE_KM: f64 = 0.131;
 /// Lands that a map may have; the built-in one has about 270.
 pub(crate) const LANDS: usize = WORDS * WORD_BITS - 2;
 /// Stands for the part of a user's area.
