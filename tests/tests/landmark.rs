@@ -1,13 +1,20 @@
 //! Landmarks and the nodes that they measure, honest and not, over loopback.
 
 use garant_attest::{
+    cbor::{self, Bytes32, CborError},
+    engine::PublicKey,
     place::{
         landmark::{self, LandmarkStatement},
         timing::{EXPORTED_BYTES, Message, TimingSecret},
     },
-    wire::{Refused, Statements},
+    wire::{Refused, Statements, TimingOffer},
 };
-use garant_channel::{engine::FastEngine, key::SigningKey};
+use garant_channel::{
+    engine::FastEngine,
+    http,
+    key::SigningKey,
+    tls::{self, Accept},
+};
 use garant_tests::{
     asker::{Asker, BUDGET},
     bare_server::server_with_endless_vouches,
@@ -15,12 +22,16 @@ use garant_tests::{
     landmark::{HandNode, LandmarkProgram, OwnLandmark, SteppingClock, options},
     swtpm::Swtpm,
 };
+use garant_verifier::{clock::Clock, dial::Link, session::Session};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
-use tokio::{net::UdpSocket, time::Instant};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    time::Instant,
+};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -89,7 +100,7 @@ async fn a_node_carries_the_statements_of_its_folder_and_what_it_cannot_read_cos
     let folder = tempfile::tempdir().unwrap();
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let sign = |_: &[u8]| Ok::<_, garant_attest::cbor::CborError>([0; 64]);
+    let sign = |_: &[u8]| Ok::<_, CborError>([0; 64]);
     let statement =
         garant_attest::cose::sign_ed25519([0; 32], "application/vnd.garant.site+cbor", b"site", sign).unwrap();
     fs::write(folder.path().join("site"), &statement).unwrap();
@@ -107,6 +118,9 @@ async fn a_node_carries_the_statements_of_its_folder_and_what_it_cannot_read_cos
     let log = node.log();
     assert_eq!(log.matches("statement left out, file \"notes\"").count(), 1, "{log}");
     assert_eq!(log.matches("statement left out, file \"secret\"").count(), usize::from(is_root), "{log}");
+    let link = Link::dial(&node.address.to_string().parse().unwrap(), None).await.unwrap();
+    let read = Session::new(link, Clock::of_this_boot().unwrap()).statements().await.unwrap();
+    assert_eq!(Statements::decode(&read).unwrap().1.len(), readable + 1, "as a verifier asks");
     let (status, _) = asker.connection.post("/v1/statements", Vec::new(), BUDGET).await.unwrap();
     assert_eq!(status, 405);
 }
@@ -201,6 +215,88 @@ async fn an_answer_by_another_key_is_refused_although_its_mac_holds() {
     let questions = node.answer_all(|round, nonce| Some(node.answer_by(&other, round, &nonce))).await;
     assert_eq!(questions, 1);
     assert!(said(&landmark, &statement.await.unwrap()).unwrap_err().contains("did not give"));
+}
+
+#[tokio::test]
+async fn an_answer_from_another_port_than_the_cookie_came_back_from_is_passed_over() {
+    let landmark = OwnLandmark::honest();
+    let mut node = HandNode::dial(&landmark, LOCALHOST).await.unwrap();
+    let other_port = UdpSocket::bind((LOCALHOST, 0)).await.unwrap();
+    let statement = node.ask();
+    node.be_found().await;
+    let elsewhere = |round, nonce| {
+        let answer = node.secret.seal(&FastEngine, &node.answer(round, &nonce));
+        other_port.try_send_to(&answer, node.landmark).unwrap();
+        None
+    };
+    assert!(node.answer_all(elsewhere).await > 1);
+    assert!(said(&landmark, &statement.await.unwrap()).unwrap_err().contains("0 rounds counted"));
+}
+
+#[tokio::test]
+async fn one_conversation_gets_so_many_datagrams_and_no_more() {
+    let landmark = OwnLandmark::honest();
+    let mut node = HandNode::dial(&landmark, LOCALHOST).await.unwrap();
+    let statement = node.ask();
+    let mut cookies = 0;
+    for _ in 0..200 {
+        node.send(&Message::Hello).await;
+        match tokio::time::timeout(Duration::from_millis(100), node.receive()).await {
+            Ok(Some(_)) => cookies += 1,
+            _ => break,
+        }
+    }
+    assert_eq!(cookies, 128);
+    assert!(said(&landmark, &statement.await.unwrap()).is_err());
+}
+
+/// A landmark that gives everybody this statement, without a question; its address.
+async fn landmark_that_says(key: SigningKey, statement: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stream = tls::accept(tls::server(&key, Accept::AnyKey).unwrap(), stream).await.unwrap();
+            let offer = cbor::encode(&TimingOffer::new(1)).unwrap();
+            let served = http::serve(stream, 1024, async |request: http::Request| match request.path.as_str() {
+                "/v1/timing" => http::Answer::new(200, http::CBOR, offer.clone()),
+                _ => http::Answer::new(200, http::CBOR, statement.clone()),
+            });
+            let _ = served.await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_statement_about_another_key_or_by_another_landmark_is_not_carried() {
+    let (own, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let claims = landmark::Claims {
+        time: 1_700_000_000,
+        session_key: Bytes32::new([5; 32]),
+        round_trip_ns: 1,
+        rounds: 16,
+        landmark: Bytes32::new(own.public()),
+    };
+    let sealed = |claims: &landmark::Claims, by: &SigningKey| {
+        let id = PublicKey::Ed25519(by.public()).id(&FastEngine).unwrap();
+        landmark::seal(claims, id, |message| Ok::<_, CborError>(by.sign(message))).unwrap()
+    };
+    for (statement, expected) in [
+        (sealed(&claims, &own), "another key than ours"),
+        (sealed(&claims, &other), "names another signer"),
+        (b"no statement".to_vec(), "no COSE_Sign1"),
+    ] {
+        let Some(tpm) = Swtpm::blank("sha256") else { return };
+        let address = landmark_that_says(own.clone(), statement).await;
+        let node = Garantd::start(&tpm.address(), &options(address, &own.public()));
+        let started = Instant::now();
+        while !node.log().contains("not measured") && started.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(node.log().contains(expected), "{}", node.log());
+        assert!(carried(&mut Asker::dial(node.address).await.unwrap()).await.is_empty());
+    }
 }
 
 #[tokio::test]
