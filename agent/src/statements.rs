@@ -210,10 +210,14 @@ mod tests {
         fs::write(path("a"), statement(b"first")).unwrap();
         fs::write(path(".hidden"), statement(b"hidden")).unwrap();
         fs::write(path("notes.txt"), "no statement").unwrap();
-        fs::write(path("long"), statement(&[0; CARRIED_STATEMENT_BYTES])).unwrap();
+        let head_bytes = statement(&[0; 60_000]).len() - 60_000;
+        let longest = statement(&vec![0; CARRIED_STATEMENT_BYTES - head_bytes]);
+        assert_eq!(longest.len(), CARRIED_STATEMENT_BYTES);
+        fs::write(path("c"), &longest).unwrap();
+        fs::write(path("long"), statement(&vec![0; CARRIED_STATEMENT_BYTES - head_bytes + 1])).unwrap();
         fs::create_dir(path("folder")).unwrap();
         nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(carried(&all, &[1; 32]), [statement(b"first"), statement(b"second")]);
+        assert_eq!(carried(&all, &[1; 32]), [statement(b"first"), statement(b"second"), longest]);
         let (_, complaints) = read_folder(folder.path());
         let about: Vec<&str> = complaints.iter().map(|complaint| complaint.split('"').nth(1).unwrap()).collect();
         assert_eq!(about, ["folder", "long", "notes.txt", "pipe"]);
