@@ -4,6 +4,7 @@ pub mod geometry;
 pub mod landmark;
 pub mod map;
 mod patch;
+pub mod picture;
 pub mod region;
 pub mod site;
 pub mod territory;

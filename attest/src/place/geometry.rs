@@ -58,7 +58,7 @@ impl Direction {
     }
 
     /// Where a step leads: `bearing` in radians from north to east, `distance` on a straight line. For drawing discs.
-    pub fn step(self, bearing: f64, distance: f64) -> Direction {
+    pub(crate) fn step(self, bearing: f64, distance: f64) -> Direction {
         let half = (distance / 2.0).min(1.0);
         let (cosine, sine) = (1.0 - 2.0 * half * half, 2.0 * half * libm::sqrt(1.0 - half * half));
         let level = libm::hypot(self.x, self.y);
@@ -75,7 +75,7 @@ impl Direction {
 
     /// East and north of `center` on a plane that keeps distance and bearing from it, in units of the Earth's radius. For
     /// pictures.
-    pub fn seen_from(self, center: Direction) -> (f64, f64) {
+    pub(crate) fn seen_from(self, center: Direction) -> (f64, f64) {
         let level = libm::hypot(center.x, center.y);
         let (east_x, east_y) = if level > 0.0 { (-center.y / level, center.x / level) } else { (0.0, 1.0) };
         let east = self.x * east_x + self.y * east_y;
