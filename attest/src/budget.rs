@@ -112,3 +112,13 @@ pub const STATED_INTERESTS: usize = 2048;
 pub const STATED_OPINIONS: usize = 256;
 /// A party's id; an EUID has up to 40 bytes.
 pub const PARTY_ID_BYTES: usize = 64;
+/// Interests and parties of all holdings statements about one machine together.
+pub const GRAPH_INTERESTS: usize = 200_000;
+/// Rounds over companies that hold each other: each narrows the bounds, and all are sound.
+pub const CYCLE_ROUNDS: usize = 16;
+/// Passes over the graph in search of one holder that may hold too much.
+pub const HOLDER_PASSES: usize = 12;
+/// A rule set; the built-in ones weigh up to 8 KB.
+pub const RULE_SET_BYTES: usize = 64 * 1024;
+/// Rules of one set; the Cloud Sovereignty Framework has 48 questions.
+pub const RULES: usize = 128;

@@ -1,9 +1,13 @@
 //! Whose a machine is: custody, capital and votes behind the owner, and written rules.
 
+pub mod control;
 pub mod custody;
+pub mod graph;
 pub mod holdings;
 pub mod mandate;
 pub mod party;
+pub mod rule_set;
+pub mod rules;
 pub mod seal_certificate;
 pub mod share;
 pub mod voucher;

@@ -79,7 +79,7 @@ pub struct Evidence<'e> {
 impl<'e> Evidence<'e> {
     /// The events that extended a PCR, where they replay to its quoted value. Its state alone does not say so: the
     /// ledger's PCR is replayed by entry 0 and the commits, whatever the log invents for it.
-    fn replayed_events(&self, hash: Hash, pcr: u32) -> Option<Vec<Event<'e>>> {
+    pub(crate) fn replayed_events(&self, hash: Hash, pcr: u32) -> Option<Vec<Event<'e>>> {
         let SentLog::Read { log, replayed } = self.boot.log() else { return None };
         let at = usize::try_from(pcr).ok()?;
         let quoted = self.boot.pcrs().bank(hash)?.pcr(at)?;

@@ -115,6 +115,11 @@ impl AtLeast {
         self.share
     }
 
+    /// Whether the true value is above the number.
+    pub fn is_above(self) -> bool {
+        self.is_exceeded
+    }
+
     /// Whether more than `limit` is proven.
     pub fn exceeds(self, limit: Share) -> bool {
         self > AtLeast::met(limit)
@@ -133,7 +138,7 @@ impl AtLeast {
     /// The bound of a product, rounded down; what was cut off makes it exceeded.
     pub fn times(self, other: AtLeast) -> AtLeast {
         let product = self.share.0.saturating_mul(other.share.0);
-        let is_cut = product % Share::WHOLE.0 != 0;
+        let is_cut = !product.is_multiple_of(Share::WHOLE.0);
         let is_above = (self.is_exceeded && other.proves_some()) || (other.is_exceeded && self.proves_some());
         AtLeast { share: Share(product / Share::WHOLE.0), is_exceeded: is_cut || is_above }
     }

@@ -3,6 +3,7 @@
 //! `make bench` runs all; arguments are prefixes of the names to run. Names and units are read by machine.
 
 mod floor;
+mod owner;
 mod place;
 mod timing;
 mod verify;
@@ -20,13 +21,14 @@ use std::{
 /// Benches of one idea, with the prefixes of their names.
 type Group = (&'static [&'static str], fn() -> Vec<Figure>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     (&["log."], verify::log),
     (&["verify."], verify::verify),
     (&["place.answer"], timing::answer),
     (&["place.false_yes"], place::false_yes),
     (&["place.proven", "place.no"], place::shares),
     (&["place.time"], place::time),
+    (&["owner."], owner::owner),
     (&["quote.", "agent."], || Floors::find().map(|floors| agent_bench::figures(&floors)).unwrap_or_default()),
 ];
 

@@ -1,0 +1,380 @@
+//! What many statements say together: a graph of parties and direct holdings, in intervals.
+//!
+//! Several statements about one holding give the hull of what they say, so that one false statement among them loses a
+//! proof and makes none. What contradicts itself counts as not stated. What is stale, ended or not yet is left out.
+
+use super::{
+    holdings::{Exception, Holdings, Interest, InterestKind, Way},
+    party::{Party, PartyKind, Standing},
+    rule_set::{Persons, RuleSet},
+    share::{AtLeast, Share},
+};
+use crate::{
+    budget,
+    statement::{Claims, Signed},
+};
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// A holdings statement whose signature was checked, with the name that the policy has for its signer.
+#[derive(Debug, Clone, Copy)]
+pub struct Testimony<'a> {
+    /// The statement.
+    pub holdings: &'a Signed<Holdings>,
+    /// Its signer, for people.
+    pub who: &'a str,
+}
+
+/// Which whole a share is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// The capital.
+    Capital,
+    /// The voting rights.
+    Votes,
+}
+
+impl Measure {
+    /// Both.
+    pub const ALL: [Measure; 2] = [Measure::Capital, Measure::Votes];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measure::Capital => "capital",
+            Measure::Votes => "votes",
+        }
+    }
+
+    /// Its one of two.
+    pub(super) fn of<T: Copy>(self, [capital, votes]: [T; 2]) -> T {
+        match self {
+            Measure::Capital => capital,
+            Measure::Votes => votes,
+        }
+    }
+}
+
+/// One direct holding.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holding {
+    pub(super) holder: usize,
+    pub(super) lower: AtLeast,
+    pub(super) upper: Share,
+}
+
+/// The holders of one party in one measure.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Register {
+    pub(super) holdings: Vec<Holding>,
+    /// Nobody else holds any.
+    pub(super) is_complete: bool,
+    /// What was stated contradicts itself: anybody may hold any of it.
+    pub(super) is_void: bool,
+    /// Stated shares that are held through others.
+    pub(super) indirect: Vec<(usize, AtLeast)>,
+}
+
+/// One party.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) id: String,
+    pub(super) name: String,
+    standings: Vec<Standing>,
+    kinds: Vec<PartyKind>,
+    pub(super) listed: Option<Share>,
+    pub(super) capital: Register,
+    pub(super) votes: Register,
+    /// Somebody unknown may hold any of it.
+    pub(super) is_murky: bool,
+    pub(super) board: Vec<usize>,
+    pub(super) veto: Vec<usize>,
+    pub(super) has_no_other_board: bool,
+    pub(super) has_no_other_veto: bool,
+    pub(super) parents: Vec<usize>,
+    pub(super) exceptions: Vec<Exception>,
+}
+
+impl Node {
+    fn new(id: &str) -> Node {
+        Node {
+            id: id.into(),
+            name: id.into(),
+            standings: Vec::new(),
+            kinds: Vec::new(),
+            listed: None,
+            capital: Register::default(),
+            votes: Register::default(),
+            is_murky: false,
+            board: Vec::new(),
+            veto: Vec::new(),
+            has_no_other_board: false,
+            has_no_other_veto: false,
+            parents: Vec::new(),
+            exceptions: Vec::new(),
+        }
+    }
+
+    pub(super) fn register(&self, measure: Measure) -> &Register {
+        match measure {
+            Measure::Capital => &self.capital,
+            Measure::Votes => &self.votes,
+        }
+    }
+
+    fn register_mut(&mut self, measure: Measure) -> &mut Register {
+        match measure {
+            Measure::Capital => &mut self.capital,
+            Measure::Votes => &mut self.votes,
+        }
+    }
+
+    /// What all statements agree on; two that differ leave it undecided.
+    pub(super) fn standing(&self) -> Standing {
+        let has = |standing| self.standings.contains(&standing);
+        match (has(Standing::Inside), has(Standing::Outside), has(Standing::Undecided)) {
+            (true, true, _) | (_, _, true) => Standing::Undecided,
+            (true, false, false) => Standing::Inside,
+            (false, true, false) => Standing::Outside,
+            (false, false, false) => Standing::Unstated,
+        }
+    }
+
+    /// Whether anybody may stand behind it, whatever is stated of its holders.
+    pub(super) fn is_opaque(&self) -> bool {
+        let is_entity = |kind: &PartyKind| *kind == PartyKind::RegisteredEntity;
+        let is_person = |kind: &PartyKind| matches!(kind, PartyKind::Person | PartyKind::State);
+        let is_held = !self.capital.holdings.is_empty() || !self.votes.holdings.is_empty();
+        let is_one = |is: &dyn Fn(&PartyKind) -> bool| !self.kinds.is_empty() && self.kinds.iter().all(is);
+        !(is_one(&is_entity) || is_one(&is_person) && !is_held || self.is_classified_inside() && !is_held)
+    }
+
+    /// Whether it is somebody whom nobody else holds.
+    pub(super) fn is_end(&self) -> bool {
+        !self.kinds.contains(&PartyKind::RegisteredEntity)
+    }
+
+    fn is_classified_inside(&self) -> bool {
+        let is_classifiable =
+            |kind: &PartyKind| matches!(kind, PartyKind::Trust | PartyKind::Foundation | PartyKind::Fund);
+        !self.kinds.is_empty() && self.kinds.iter().all(is_classifiable) && self.standing() == Standing::Inside
+    }
+}
+
+/// Parties and holdings under one territory. Holding one proves that named keys said what is in it.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    pub(super) nodes: Vec<Node>,
+    index: BTreeMap<String, usize>,
+    /// What was left out, and what contradicts itself, in words.
+    pub(super) findings: Vec<String>,
+    /// Who said what is in it.
+    pub(super) witnesses: Vec<String>,
+    pub(super) expires: Option<u64>,
+}
+
+/// More parties or holdings than are read; whoever brought the statements is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphTooLarge;
+
+impl core::fmt::Display for GraphTooLarge {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "more than {} interests in all statements", budget::GRAPH_INTERESTS)
+    }
+}
+
+impl core::error::Error for GraphTooLarge {}
+
+impl Graph {
+    /// What the statements say at `now` (seconds since 1970) under the territory of `set`, and as long as it lets them.
+    pub fn new(statements: &[Testimony<'_>], set: &RuleSet, now: u64) -> Result<Graph, GraphTooLarge> {
+        let claims = statements.iter().map(|one| one.holdings.claims());
+        let entries = claims.map(|claims| claims.interests.len().saturating_add(claims.parties.len()));
+        if entries.fold(0usize, usize::saturating_add) > budget::GRAPH_INTERESTS {
+            return Err(GraphTooLarge);
+        }
+        let mut graph = Graph::default();
+        for Testimony { holdings, who } in statements {
+            let claims = holdings.claims();
+            if let Err(why) = counts(claims, set, now) {
+                graph.findings.push(format!("holdings by {who} are left out: {why}"));
+                continue;
+            }
+            graph.limit(claims.expires.min(claims.as_of.saturating_add(set.max_age_s())));
+            if !graph.witnesses.iter().any(|known| known == who) {
+                graph.witnesses.push(String::from(*who));
+            }
+            graph.add(claims, set, now);
+        }
+        graph.settle();
+        Ok(graph)
+    }
+
+    /// Where a party of this id stands in the graph.
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
+    /// Name and id of a party.
+    pub(super) fn words(&self, at: usize) -> String {
+        self.nodes.get(at).map_or_else(String::new, |node| format!("{} ({})", node.name, node.id))
+    }
+
+    fn limit(&mut self, time: u64) {
+        self.expires = Some(self.expires.map_or(time, |expires| expires.min(time)));
+    }
+
+    fn node(&mut self, id: &str) -> usize {
+        if let Some(at) = self.index.get(id) {
+            return *at;
+        }
+        let at = self.nodes.len();
+        self.nodes.push(Node::new(id));
+        self.index.insert(id.into(), at);
+        at
+    }
+
+    fn add(&mut self, claims: &Holdings, set: &RuleSet, now: u64) {
+        claims.parties.iter().for_each(|party| self.party(party, set));
+        for interest in claims.interests.iter() {
+            [interest.start, interest.end]
+                .into_iter()
+                .flatten()
+                .filter(|time| *time > now)
+                .for_each(|time| self.limit(time));
+            if interest.holds_at(now) {
+                self.interest(interest);
+            } else if interest.holds_at(claims.as_of) {
+                self.pass_on(interest);
+            }
+        }
+        for exclusion in claims.exclusions.iter() {
+            let at = self.node(&exclusion.subject);
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            match exclusion.kind {
+                InterestKind::Shareholding => node.capital.is_complete = true,
+                InterestKind::VotingRights => node.votes.is_complete = true,
+                InterestKind::AppointmentOfBoard => node.has_no_other_board = true,
+                InterestKind::Veto => node.has_no_other_veto = true,
+                InterestKind::UnknownInterest | InterestKind::UnpublishedInterest | InterestKind::Nominee => {}
+            }
+        }
+        for parent in claims.parents.iter() {
+            let above = parent.parent.as_ref().map(|parent| self.node(parent));
+            let at = self.node(&parent.subject);
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            node.parents.extend(above);
+            node.exceptions.extend(parent.exception);
+        }
+    }
+
+    fn party(&mut self, party: &Party, set: &RuleSet) {
+        let at = self.node(&party.id);
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        node.name.clone_from(&party.name);
+        node.standings.push(match (set.territory.party_standing(party), party.kind, set.persons_outside) {
+            (Standing::Outside, PartyKind::Person, Persons::Undecided) => Standing::Undecided,
+            (standing, _, _) => standing,
+        });
+        node.kinds.push(party.kind);
+        node.listed = node.listed.max(party.declaration_threshold);
+    }
+
+    fn interest(&mut self, interest: &Interest) {
+        let holder = self.node(&interest.holder);
+        let at = self.node(&interest.subject);
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        let measure = match interest.kind {
+            InterestKind::Shareholding => Measure::Capital,
+            InterestKind::VotingRights => Measure::Votes,
+            InterestKind::AppointmentOfBoard => return node.board.push(holder),
+            InterestKind::Veto => return node.veto.push(holder),
+            InterestKind::UnknownInterest | InterestKind::UnpublishedInterest | InterestKind::Nominee => {
+                node.is_murky = true;
+                return;
+            }
+        };
+        node.is_murky |= interest.way == Way::Unknown;
+        let register = node.register_mut(measure);
+        let holding = Holding { holder, lower: interest.lower(), upper: interest.upper() };
+        match interest.way {
+            Way::Direct => register.holdings.push(holding),
+            Way::Indirect | Way::Unknown => register.indirect.push((holder, holding.lower)),
+        }
+    }
+
+    /// What ended since the statement was true went to somebody, and nothing says to whom.
+    fn pass_on(&mut self, interest: &Interest) {
+        let at = self.node(&interest.subject);
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.is_murky = true;
+        }
+    }
+
+    fn settle(&mut self) {
+        for node in &mut self.nodes {
+            for measure in Measure::ALL {
+                let is_murky = node.is_murky;
+                if node.register_mut(measure).settle(is_murky).is_none() {
+                    self.findings.push(format!(
+                        "the {} of {} ({}) add up to more or less than the whole",
+                        measure.name(),
+                        node.name,
+                        node.id
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a statement counts at `now`, and why not.
+pub(super) fn counts(claims: &Holdings, set: &RuleSet, now: u64) -> Result<(), String> {
+    claims.lifetime().check(now).map_err(|fault| fault.to_string())?;
+    let is_fresh = claims.as_of <= now && now < claims.as_of.saturating_add(set.max_age_s());
+    if is_fresh { Ok(()) } else { Err(format!("they were so at {} (seconds since 1970), too long ago", claims.as_of)) }
+}
+
+impl Register {
+    /// Merges, and narrows each interval by the others; `None` where no shares fit, and then nothing is stated.
+    fn settle(&mut self, is_murky: bool) -> Option<()> {
+        self.is_complete &= !is_murky;
+        self.holdings.sort_by_key(|holding| holding.holder);
+        self.holdings.dedup_by(|next, kept| {
+            let is_same = next.holder == kept.holder;
+            if is_same {
+                (kept.lower, kept.upper) = (kept.lower.min(next.lower), kept.upper.max(next.upper));
+            }
+            is_same
+        });
+        if self.narrow().is_none() {
+            *self = Register { is_void: true, ..Register::default() };
+            return None;
+        }
+        Some(())
+    }
+
+    fn narrow(&mut self) -> Option<()> {
+        let whole = Share::WHOLE.billionths();
+        let sum = |of: &dyn Fn(&Holding) -> u64| self.holdings.iter().map(of).fold(0u64, u64::saturating_add);
+        let least = sum(&|holding| holding.lower.share().billionths());
+        let most = sum(&|holding| holding.upper.billionths());
+        let is_over = least > whole || least == whole && self.holdings.iter().any(|holding| holding.lower.is_above());
+        if is_over || (self.is_complete && most < whole) {
+            return None;
+        }
+        for holding in &mut self.holdings {
+            let others = least.saturating_sub(holding.lower.share().billionths());
+            let room = Share::from_billionths(whole.saturating_sub(others))?;
+            let others = most.saturating_sub(holding.upper.billionths());
+            let needed = Share::from_billionths(whole.saturating_sub(others)).filter(|_| self.is_complete);
+            holding.upper = holding.upper.min(room);
+            holding.lower = holding.lower.max(AtLeast::met(needed.unwrap_or_default()));
+        }
+        Some(())
+    }
+}
