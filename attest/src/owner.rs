@@ -1,5 +1,6 @@
 //! Whose a machine is: custody, capital and votes behind the owner, and written rules.
 
+pub mod boot_authority;
 pub mod control;
 pub mod custody;
 pub mod graph;

@@ -22,7 +22,7 @@ use garant_channel::engine::FastEngine;
 use garant_hw::eventlog::EventLog;
 use garant_tests::{
     forge::{self, Node},
-    vectors,
+    share_oracle, vectors,
 };
 use std::{fs, path::PathBuf};
 
@@ -100,6 +100,11 @@ fn forged(put: &mut impl FnMut(&str, &[u8])) {
     statements(&node, put);
     timing(put);
     put("policy", POLICY.as_bytes());
+    garant_attest::owner::rule_set::BUILT_IN.iter().for_each(|(_, text)| put("rule_set", text.as_bytes()));
+    let mut source = share_oracle::Random(3);
+    for world in (0..20).map(|_| share_oracle::random(&mut source)) {
+        put("holdings", &cbor::encode(world.statement().claims()).unwrap());
+    }
     put("image", &unified_image());
     put("smbios", &smbios());
     put("tpm", &tpm_answers());

@@ -170,7 +170,8 @@ impl World {
         rules::evaluate(set, &testimony, "p0", &Facts::default(), 150).unwrap().answer
     }
 
-    fn statement(&self) -> Signed<Holdings> {
+    /// Its one statement.
+    pub fn statement(&self) -> Signed<Holdings> {
         let id = |at: usize| format!("p{at}");
         let parties = (0..self.kinds.len()).map(|at| self.party(at)).collect();
         let interests = self.edges.iter().map(|e| Interest {

@@ -280,6 +280,24 @@ impl RuleSet {
     }
 }
 
+impl Test {
+    /// Its numbers whose primary text was not read, in words.
+    pub(super) fn unchecked(&self) -> Vec<String> {
+        let number = |percent: &Percent| {
+            let is_open = percent.checked == Checked::Not;
+            is_open.then(|| format!("the number {}: not checked in the primary text", percent.percent))
+        };
+        match self {
+            Test::Holdings { single, together } => [number(single), number(together)].into_iter().flatten().collect(),
+            Test::Control { majority } => number(majority).into_iter().collect(),
+            Test::Seal { levels: Levels { checked: Checked::Not, rungs }, .. } => {
+                Vec::from([format!("the levels {rungs:?}: not checked in the primary text")])
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Levels {
     /// As many rungs as the question has, none worse than the one before, none above 4.
     fn fit(&self, question: Question, minimum: u8) -> bool {

@@ -127,7 +127,7 @@ impl Judge<'_> {
             self.opine(rule, &mut found);
         }
         let is_computed = !matches!(rule.test, Test::NotComputed { .. } | Test::Seal { question: Question::Other, .. });
-        let residuals = unchecked(&rule.test);
+        let residuals = rule.test.unchecked();
         let Found { answer, reasons, readings } = found;
         RuleVerdict {
             id: rule.id.clone(),
@@ -378,21 +378,6 @@ fn all(answers: impl Iterator<Item = Answer>) -> Answer {
         };
     }
     if has_any { result } else { Answer::Unknown }
-}
-
-fn unchecked(test: &Test) -> Vec<String> {
-    let number = |percent: &Percent| {
-        (percent.checked == Checked::Not)
-            .then(|| format!("the number {}: not checked in the primary text", percent.percent))
-    };
-    match test {
-        Test::Holdings { single, together } => [number(single), number(together)].into_iter().flatten().collect(),
-        Test::Control { majority } => number(majority).into_iter().collect(),
-        Test::Seal { levels: Levels { checked: Checked::Not, rungs }, .. } => {
-            Vec::from([format!("the levels {rungs:?}: not checked in the primary text")])
-        }
-        _ => Vec::new(),
-    }
 }
 
 /// What no statement about shares can show.

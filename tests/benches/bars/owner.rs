@@ -125,6 +125,6 @@ fn company(at: usize) -> Party {
 
 const COMPANIES: usize = 10_000;
 /// Companies of one statement.
-const CHUNK: usize = 200;
+const CHUNK: usize = 100;
 const GRAPHS: u32 = 1_000_000;
 const THREADS: u64 = 2;
