@@ -471,6 +471,8 @@ mod tests {
         assert_eq!(answer(40.4, -3.7, 70.0), Answer::Yes);
         assert_eq!(answer(40.4, -3.7, 82.5), Answer::Unknown);
         assert_eq!(answer(48.86, 2.35, 70.0), Answer::No);
+        assert_eq!(answer(41.5, -3.7, 1.0), Answer::No);
+        assert_eq!(answer(41.44, -3.7, 0.2), Answer::Unknown, "4.4 km beyond the edge");
         assert_eq!(answer(38.7, -12.0, 70.0), Answer::Unknown);
         // Land ends inside this one; what of the disc lies beyond the area is sea.
         let coast = AreaMap::new(&TERRITORY, &[square(38.9, -8.9, 0.9)]).unwrap();

@@ -379,6 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_is_near_what_is_near_to_its_line_in_latitude_and_longitude() {
+        // Half a degree each way at 75° north, where the great circle is farthest from the line.
+        let (from, to) = (at(75_000_000, 10_000_000), at(75_500_000, 10_500_000));
+        let middle = Direction::of(at(75_250_000, 10_250_000));
+        let edge = Edge::new(from, to, 0);
+        for step in 0..360 {
+            let near = middle.step(f64::from(step).to_radians(), share_of_radius(BORDER_KM));
+            assert!(edge.is_within(near, share_of_radius(BORDER_KM)), "{step}");
+        }
+    }
+
+    #[test]
     fn a_long_edge_is_divided_and_a_short_one_is_not() {
         let pieces: Vec<_> = divide(at(0, 0), at(-100, 1_700_000)).collect();
         assert_eq!((pieces.len(), pieces[0].0, pieces[3].1), (4, at(0, 0), at(-100, 1_700_000)));

@@ -323,6 +323,8 @@ mod tests {
         let discs = vec![disc("a", 48.86, 2.35, 50.0), disc("a", 45.76, 4.84, 50.0), disc("b", 50.85, 4.35, 50.0)];
         let region = Region::new(&["a", "b"], discs, &all_but(1)).unwrap();
         assert!(!holds(&region, PARIS) && !holds(&region, (45.76, 4.84)) && holds(&region, (50.85, 4.35)));
+        let paris = Direction::of(at(PARIS.0, PARIS.1));
+        assert!(region.cover(4000).cells.iter().all(|(cell, _)| !cell.ball().holds(paris)));
     }
 
     #[test]
