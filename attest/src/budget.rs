@@ -86,6 +86,10 @@ pub const TIMING_OFFER_BYTES: usize = 64;
 pub const TERRITORY_BYTES: usize = 1024 * 1024;
 /// Positions of a map after division of its long edges, 8 bytes each; the built-in one has less than 300,000.
 pub const TERRITORY_POSITIONS: usize = 1 << 20;
+/// GeoJSON of a user's own area; a state at 1:10m weighs up to 200 KB. Its JSON tree takes up to 32 times as much memory.
+pub const AREA_BYTES: usize = 1024 * 1024;
+/// Positions of an area after division of its long edges, 8 bytes each.
+pub const AREA_POSITIONS: usize = 1 << 17;
 /// Entries of one ownership voucher: owners of one machine.
 pub const VOUCHER_ENTRIES: usize = 32;
 /// Vouchers, and mandates, that may be weighed for one machine: each of its heads, old and new.

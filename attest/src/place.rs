@@ -1,5 +1,6 @@
 //! Where a machine is: what bounds by the speed of light, maps and site statements prove of its place.
 
+pub mod area;
 pub mod geometry;
 pub mod landmark;
 pub mod map;

@@ -35,6 +35,7 @@ fn main() {
         fs::write(root.join(target).join(number.to_string()), bytes).unwrap();
     };
     from_vectors(&mut put);
+    areas(&mut put);
     forged(&mut put);
     put("tlog", TLOG_PROOF.as_bytes());
 }
@@ -74,6 +75,22 @@ fn event_data(log: &[u8], put: &mut impl FnMut(&str, &[u8])) {
         if seen.insert(event.event_type.0) {
             put("eventdata", &[&event.event_type.0.to_le_bytes(), event.untrusted_data].concat());
         }
+    }
+}
+
+/// A small map, and an area as a user may write it. The built-in map is longer than what is fuzzed.
+fn areas(put: &mut impl FnMut(&str, &[u8])) {
+    let map =
+        b"garant/territory/1\0\x01v\x05\x06\x01\x02AA\x01\x01\x03\x02\x02\x02\xa0\x1f\x00\x02\x01\x03SET\x01\x00\x00";
+    put("territory", map);
+    let rings = "[[8,50],[9,50],[9,51],[8,50]],[[8.5,50.1],[8.9,50.1],[8.9,50.4],[8.5,50.1]]";
+    for geometry in [
+        format!(r#"{{"type":"Polygon","coordinates":[{rings}]}}"#),
+        format!(r#"{{"type":"MultiPolygon","coordinates":[[{rings}],[{rings}]]}}"#),
+    ] {
+        put("territory", geometry.as_bytes());
+        let feature = format!(r#"{{"type":"Feature","properties":null,"geometry":{geometry}}}"#);
+        put("territory", format!(r#"{{"type":"FeatureCollection","features":[{feature}]}}"#).as_bytes());
     }
 }
 

@@ -81,7 +81,7 @@ impl Territory {
             return Err(TerritoryError::TooLong { found_bytes: bytes.len(), limit_bytes });
         }
         let rest = bytes.strip_prefix(MAGIC).ok_or(TerritoryError::NotAMap)?;
-        let mut reader = Reader { rest, whole_bytes: bytes.len(), positions: 0 };
+        let mut reader = Reader { rest, whole_bytes: bytes.len(), positions_left: budget::TERRITORY_POSITIONS };
         let version = reader.text()?;
         let errors_m = [reader.metres()?, reader.metres()?];
         let lands = reader.many(Reader::land)?;
@@ -173,6 +173,11 @@ pub fn edges(ring: &[Position]) -> impl Iterator<Item = (Position, Position)> + 
     ring.iter().copied().zip(ring.iter().copied().cycle().skip(1))
 }
 
+/// Whether a ring winds an odd number of times around a point.
+pub(super) fn winds_around(ring: &[Position], at: Position) -> bool {
+    edges(ring).filter(|(from, to)| is_crossed_north_of(at, *from, *to)).count() % 2 == 1
+}
+
 /// Whether an edge passes over a point on the point's meridian. Exact: products stay below 2⁵⁷.
 fn is_crossed_north_of(at: Position, from: Position, to: Position) -> bool {
     if (from.lon_e6 > at.lon_e6) == (to.lon_e6 > at.lon_e6) {
@@ -234,7 +239,7 @@ impl core::error::Error for TerritoryError {}
 struct Reader<'a> {
     rest: &'a [u8],
     whole_bytes: usize,
-    positions: usize,
+    positions_left: usize,
 }
 
 impl Reader<'_> {
@@ -265,12 +270,7 @@ impl Reader<'_> {
         if corners.len() < 3 {
             return Err(self.fault("a ring of less than three positions"));
         }
-        let divided: usize = edges(&corners).fold(0, |sum, (from, to)| sum.saturating_add(pieces(from, to)));
-        self.positions = self.positions.saturating_add(divided);
-        if self.positions > budget::TERRITORY_POSITIONS {
-            return Err(self.fault("more positions than are read"));
-        }
-        Ok(edges(&corners).flat_map(|(from, to)| divide(from, to)).collect())
+        divided(&corners, &mut self.positions_left).ok_or_else(|| self.fault("more positions than are read"))
     }
 
     fn set(&mut self, lands: &[Land]) -> Result<Set, TerritoryError> {
@@ -343,6 +343,13 @@ impl Reader<'_> {
 fn position(lat_units: i64, lon_units: i64) -> Option<Position> {
     let e6 = |units: i64| i32::try_from(units.saturating_mul(UNIT_E6)).ok();
     Position::new(e6(lat_units)?, e6(lon_units)?)
+}
+
+/// The ring with its long edges divided; `None`, before anything is allocated, where there are not as many positions left.
+pub(super) fn divided(corners: &[Position], positions_left: &mut usize) -> Option<Vec<Position>> {
+    let count = edges(corners).fold(0usize, |sum, (from, to)| sum.saturating_add(pieces(from, to)));
+    *positions_left = positions_left.checked_sub(count)?;
+    Some(edges(corners).flat_map(|(from, to)| divide(from, to)).collect())
 }
 
 /// In how many pieces an edge is divided.
@@ -421,6 +428,63 @@ mod tests {
         assert!(
             edges(ring).all(|(from, to)| from.lat_e6.abs_diff(to.lat_e6) + from.lon_e6.abs_diff(to.lon_e6) == EDGE_E6)
         );
+    }
+
+    /// A map of these lands and sets, each list with its length.
+    fn map(lands: &[u8], sets: &[u8]) -> Vec<u8> {
+        [MAGIC, b"\x01v\x05\x06", lands, sets].concat()
+    }
+
+    #[test]
+    fn every_break_of_the_format_is_refused_with_its_reason() {
+        let ring = b"\x03\x02\x02\x02\x02\x00\x02"; // (1, 1), (2, 2), (2, 3) in units
+        let land = |code: &[u8]| [code, b"\x01\x01", ring].concat();
+        let (one, none) = ([b"\x01", &land(b"\x02AA")[..]].concat(), b"\x00");
+        let two = |first: &[u8], second: &[u8]| [b"\x02", &land(first)[..], &land(second)].concat();
+        assert!(Territory::decode(&map(&one, b"\x01\x01S\x01\x00\x00")).is_ok());
+        let lone_ring = |ring: &[u8]| map(&[b"\x01\x02AA\x01\x01", ring].concat(), none);
+        // Four edges of 90 degrees: 720 positions in each of 1,457 rings.
+        let wide = b"\x04\x00\xbf\xfd\x0a\x00\xc0\xfd\x0a\x00\xbf\xfd\x0a\x00\xc0\xfd\x0a".repeat(1457);
+        let cases = [
+            (map(b"\x01\x01A\x00", none), "a land without a code"),
+            (map(b"\x01\x07ABCDEFG\x00", none), "a land without a code"),
+            (map(b"\x01\x02aa\x00", none), "a land without a code"),
+            (map(b"\x01\x02\xff\xff\x00", none), "a text that is not UTF-8"),
+            (map(b"\x01\x7fAA", none), "a cut text"),
+            (map(&two(b"\x02AA", b"\x02AA"), none), "lands out of order"),
+            (map(&two(b"\x02BB", b"\x02AA"), none), "lands out of order"),
+            (map(b"\x01\x02AA\x01\x00", none), "a polygon without rings"),
+            (lone_ring(b"\x02\x02\x02\x02\x02"), "a ring of less than three positions"),
+            (lone_ring(b"\x03\xa2\xfe\x0a\x00\x02\x02\x00\x02"), "a position off the Earth"),
+            (lone_ring(b"\x03\x00\xc2\xfc\x15\x02\x02\x00\x02"), "a position off the Earth"),
+            (lone_ring(b"\x03\x82\x00\x02\x02\x02\x00\x02"), "a number with superfluous zeros"),
+            (lone_ring(b"\x03\xff\xff\xff\xff\xff\x01"), "a number of more than 35 bits"),
+            (map(&[b"\x01\x02AA\x01\xb1\x0b", &wide[..]].concat(), none), "more positions than are read"),
+            (map(&one, b"\x01\x01S\x00\x00"), "a set that is empty or contradicts itself"),
+            (map(&one, b"\x01\x01S\x01\x00\x01\x00"), "a set that is empty or contradicts itself"),
+            (map(&one, b"\x01\x01S\x01\x01\x00"), "a set with an unknown land"),
+            (map(&one, b"\x01\x01S\x02\x00\x00\x00"), "a set out of order"),
+            (map(&one, b"\x02\x01S\x01\x00\x00\x01S\x01\x00\x00"), "sets out of order"),
+            ([MAGIC, b"\x01v\xff\xff\xff\xff\x7f\x00\x00\x00"].concat(), "an error beyond all bounds"),
+        ];
+        for (bytes, what) in cases {
+            assert!(fault(&bytes).contains(what), "{} instead of {what}", fault(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_position_is_on_earth_or_none() {
+        assert!(Position::new(90_000_000, -180_000_000).is_some());
+        for (lat, lon) in [(90_000_001, 0), (-90_000_001, 0), (0, 180_000_001), (0, -180_000_001), (i32::MIN, i32::MIN)]
+        {
+            assert_eq!(Position::new(lat, lon), None);
+        }
+    }
+
+    #[test]
+    fn what_is_disputed_is_not_inside_as_well() {
+        let set = Set { name: "S".into(), inside: vec!["AA".into()], disputed: vec!["AA".into(), "BB".into()] };
+        assert_eq!([set.standing("AA"), set.standing("BB")], [Standing::Disputed; 2]);
     }
 
     #[test]
