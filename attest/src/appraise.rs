@@ -9,7 +9,7 @@ use crate::{
     event_words, ima,
     ima_policy::ImaPolicy,
     measured::{MeasuredBoot, PcrState, SentLog},
-    pcr_policy::{self, JudgedBank},
+    pcr_policy::{self, JudgedBank, JudgedBoot},
     policy::{Policy, RootClass},
     quote::QuotedBank,
     verdict::{Answer, Basis, Link, PartVerdict, TrustVector, Verdict},
@@ -59,7 +59,7 @@ pub enum Standing<'a> {
 
 /// The verdict. Without a policy every part is unknown.
 pub fn appraise(engine: &dyn Engine, facts: Facts<'_>, policy: Option<&Policy>) -> Verdict {
-    let judged = policy.map(|policy| Judged::new(engine, facts, policy));
+    let judged = policy.map(|policy| pcr_policy::judge(pcr_policy::Evidence { engine, boot: facts.boot }, policy));
     let boot = match (&judged, policy) {
         (Some(judged), Some(policy)) => boot(engine, facts, policy, judged),
         _ => without_policy(facts.standing),
@@ -86,29 +86,6 @@ fn without_policy(standing: Standing<'_>) -> PartVerdict {
     boot
 }
 
-/// The SHA-2 banks under the policy.
-struct Judged<'p> {
-    banks: Vec<JudgedBank<'p>>,
-}
-
-impl<'p> Judged<'p> {
-    fn new(engine: &dyn Engine, facts: Facts<'_>, policy: &'p Policy) -> Judged<'p> {
-        let evidence = pcr_policy::Evidence { engine, boot: facts.boot };
-        let carriers = facts.boot.pcrs().banks().iter().map(QuotedBank::hash).filter(|hash| *hash != Hash::Sha1);
-        Judged { banks: carriers.map(|hash| pcr_policy::judge(evidence, policy, hash)).collect() }
-    }
-
-    /// The bank that answers: one that refuses, else one that accepts, else the first.
-    fn bank(&self) -> Option<&JudgedBank<'p>> {
-        let with = |answer| self.banks.iter().find(|bank| bank.answer() == answer);
-        with(Answer::No).or_else(|| with(Answer::Yes)).or_else(|| self.banks.first())
-    }
-
-    fn answer(&self) -> Answer {
-        self.bank().map_or(Answer::Unknown, JudgedBank::answer)
-    }
-}
-
 /// What speaks against the machine, and what is missing for a yes.
 #[derive(Default)]
 struct Findings {
@@ -116,7 +93,7 @@ struct Findings {
     missing: Vec<String>,
 }
 
-fn boot(engine: &dyn Engine, facts: Facts<'_>, policy: &Policy, judged: &Judged<'_>) -> PartVerdict {
+fn boot(engine: &dyn Engine, facts: Facts<'_>, policy: &Policy, judged: &JudgedBoot<'_>) -> PartVerdict {
     let Standing::Enrolled { root, chain, witness, node_ids, ak_name } = facts.standing else {
         return PartVerdict::unknown(NOT_ENROLLED);
     };
@@ -132,7 +109,7 @@ fn boot(engine: &dyn Engine, facts: Facts<'_>, policy: &Policy, judged: &Judged<
     }
     counters(facts.counters, &mut found);
     banks(facts, policy, &mut found);
-    judged_bank(judged, &mut found);
+    judged_banks(judged, &mut found);
     if let Some(policy) = policy.ima() {
         files(engine, facts.boot, policy, &mut found);
     }
@@ -200,15 +177,22 @@ pub fn has_exit(boot: &MeasuredBoot<'_>) -> bool {
         .any(|event| event.event_type == EventType::EFI_ACTION && event.untrusted_data.starts_with(EXIT_BOOT_SERVICES))
 }
 
-fn judged_bank(judged: &Judged<'_>, found: &mut Findings) {
-    let Some(bank) = judged.bank() else {
+fn judged_banks(judged: &JudgedBoot<'_>, found: &mut Findings) {
+    if judged.banks.iter().all(|bank| bank.hash == Hash::Sha1) {
         return found.missing.push("no SHA-2 bank is allocated, and SHA-1 carries no policy".to_owned());
-    };
-    for pcr in &bank.pcrs {
-        match pcr.answer {
-            Answer::Yes => {}
-            Answer::No => found.against.push(pcr.reason.clone()),
-            Answer::Unknown => found.missing.push(pcr.reason.clone()),
+    }
+    if !judged.banks.iter().any(JudgedBank::carries) {
+        found.missing.push("the OS closed every SHA-2 bank, and none carries the policy".to_owned());
+    }
+    for pcr in judged.banks.iter().flat_map(|bank| &bank.pcrs) {
+        let reasons = match pcr.answer {
+            Answer::Yes => continue,
+            Answer::No => &mut found.against,
+            Answer::Unknown => &mut found.missing,
+        };
+        // Banks that agree on what is wrong say it once.
+        if !reasons.contains(&pcr.reason) {
+            reasons.push(pcr.reason.clone());
         }
     }
 }
@@ -248,14 +232,14 @@ fn quoted_path(entry: &ImaEntry<'_>) -> String {
 }
 
 /// All links: the chip's certificates, who enrolled it, and who saw the firmware's values.
-fn links(chain: &[Link], witness: Option<&str>, judged: &Judged<'_>) -> Vec<Link> {
+fn links(chain: &[Link], witness: Option<&str>, judged: &JudgedBoot<'_>) -> Vec<Link> {
     let testimony = |who: &str| Basis::Testimony(who.to_owned());
     let enrolled = Link {
         what: "attestation and endorsement key live in one TPM".to_owned(),
         basis: witness.map_or(Basis::Silicon, testimony),
     };
     let mut links: Vec<Link> = chain.iter().cloned().chain([enrolled]).collect();
-    if let Some(learned) = judged.bank().and_then(|bank| bank.learned) {
+    if let Some(learned) = judged.learned {
         let what = format!("firmware values seen on {}", learned.when);
         links.push(Link { what, basis: testimony(&learned.by) });
     }
@@ -264,28 +248,27 @@ fn links(chain: &[Link], witness: Option<&str>, judged: &Judged<'_>) -> Vec<Link
 
 /// Yes for an image that its author declares closed, whose prediction covers what could come from outside, and whose
 /// configuration the policy names.
-fn closed(boot: &PartVerdict, facts: Facts<'_>, policy: Option<&Policy>, judged: &Judged<'_>) -> Answer {
+fn closed(boot: &PartVerdict, facts: Facts<'_>, policy: Option<&Policy>, judged: &JudgedBoot<'_>) -> Answer {
     let configured = facts.configuration.is_some_and(|digest| policy.is_some_and(|p| p.accepts_configuration(&digest)));
-    let is_closed = judged.bank().is_some_and(|bank| bank.is_closed_image);
     match boot.answer {
         Answer::No => Answer::No,
-        Answer::Yes if is_closed && configured => Answer::Yes,
+        Answer::Yes if judged.is_closed_image && configured => Answer::Yes,
         Answer::Yes | Answer::Unknown => Answer::Unknown,
     }
 }
 
 /// AR4SI claims: 2 affirms, 32 warns, 96 and 97 speak against (draft-ietf-rats-ar4si, 2.3.4).
-fn vector(facts: Facts<'_>, judged: Option<&Judged<'_>>, boot: &PartVerdict) -> TrustVector {
+fn vector(facts: Facts<'_>, judged: Option<&JudgedBoot<'_>>, boot: &PartVerdict) -> TrustVector {
     let Standing::Enrolled { root, .. } = facts.standing else { return TrustVector::default() };
     let of = |answer: Answer, against: i8| match answer {
         Answer::Yes => AFFIRMING,
         Answer::No => against,
         Answer::Unknown => 0,
     };
-    let executables = judged.map_or(Answer::Unknown, Judged::answer);
+    let executables = judged.map_or(Answer::Unknown, JudgedBoot::answer);
     TrustVector {
         instance_identity: if boot.answer == Answer::Unknown { 0 } else { AFFIRMING },
-        configuration: of(judged.and_then(Judged::bank).map_or(Answer::Unknown, |bank| bank.pcr(SECURE_BOOT)), WARNING),
+        configuration: of(judged.map_or(Answer::Unknown, |boot| boot.pcr(SECURE_BOOT)), WARNING),
         executables: of(executables, CONTRAINDICATED),
         hardware: if root == RootClass::Silicon { AFFIRMING } else { WARNING },
     }
@@ -340,6 +323,15 @@ mod tests {
         Standing::Enrolled { root, chain, witness, node_ids: &[NODE_ID], ak_name: b"ak" }
     }
 
+    /// What a boot extends, in all its banks, as tables of an image.
+    fn extends(boot: &Boot) -> String {
+        let bank = |hash: &Hash| {
+            let pcrs: String = BOOT_PCRS.iter().map(|pcr| boot.extends(*hash, *pcr)).collect();
+            format!("[image.extends.{}]\n{pcrs}", hash.name())
+        };
+        boot.banks.iter().map(bank).collect()
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -360,11 +352,11 @@ mod tests {
         fn good() -> Case {
             let boot = Boot::good();
             let uki = RustEngine.digest(Hash::Sha256, &[b"uki"]);
-            let extends: String = BOOT_PCRS.iter().map(|pcr| boot.extends(Hash::Sha256, *pcr)).collect();
             let policy = format!(
                 "roots = [\"silicon\"]\nmax_age_s = 300\nconfigurations = [\"{}\"]\n\
-                 [[image]]\nname = \"node\"\nclosed = true\nuki = \"{uki:?}\"\n[image.extends.sha256]\n{extends}",
-                hex(&CONFIGURATION_DIGEST)
+                 [[image]]\nname = \"node\"\nclosed = true\nuki = \"{uki:?}\"\n{}",
+                hex(&CONFIGURATION_DIGEST),
+                extends(&boot)
             );
             Case {
                 boot,
@@ -467,9 +459,11 @@ mod tests {
     #[test]
     fn learned_values_are_the_testimony_of_who_learned_them() {
         let mut case = Case::good();
-        let zero = case.boot.extends(Hash::Sha256, 0);
-        let learned = format!("[[learned]]\nby = \"ops\"\nwhen = \"2026\"\n[learned.extends.sha256]\n{zero}");
-        case.policy = format!("{}{learned}", case.policy.replace(&zero, ""));
+        case.policy.push_str("[[learned]]\nby = \"ops\"\nwhen = \"2026\"\n");
+        for bank in &case.boot.banks {
+            let zero = case.boot.extends(*bank, 0);
+            case.policy = format!("{}[learned.extends.{}]\n{zero}", case.policy.replace(&zero, ""), bank.name());
+        }
         assert_eq!(format!("{}", case.verdict().boot), "yes (testimony: ops)");
     }
 
@@ -554,6 +548,94 @@ mod tests {
         assert_eq!(case.boot(), (Answer::Unknown, expected.into()));
     }
 
+    /// TPM Carte Blanche again, with a log that its owner wrote: each event has the digest that the bank wants to see.
+    #[test]
+    fn a_bank_that_shows_another_image_is_no_although_log_and_policy_agree_on_its_neighbour() {
+        for (banks, truthful) in
+            [([Hash::Sha1, Hash::Sha256], Hash::Sha1), ([Hash::Sha256, Hash::Sha384], Hash::Sha384)]
+        {
+            let mut case = Case::good();
+            case.boot.banks = Vec::from(banks);
+            case.boot.unallocated = Hash::ALL.into_iter().filter(|hash| !banks.contains(hash)).collect();
+            case.policy = case.policy.replace(&extends(&Boot::good()), &extends(&case.boot));
+            assert_eq!(case.boot(), (Answer::Yes, String::new()));
+            case.boot = case.boot.changed(|events| {
+                let image = events.iter_mut().find(|event| event.measured == b"uki").unwrap();
+                image.otherwise = Some((truthful, Some(b"evil".to_vec())));
+            });
+            let (answer, reason) = case.boot();
+            assert_eq!(answer, Answer::No);
+            let expected = format!("PCR 4, event 18: boot application {}:", truthful.name());
+            assert!(reason.starts_with(&expected), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_bank_that_loader_and_kernel_left_empty_is_no() {
+        for pcr in [4, 9, 11] {
+            let mut case = Case::good();
+            case.boot = case.boot.changed(|events| {
+                let own = events.iter_mut().filter(|event| event.pcr == pcr);
+                own.for_each(|event| event.otherwise = Some((Hash::Sha1, None)));
+            });
+            let (answer, reason) = case.boot();
+            assert!(answer == Answer::No && reason.starts_with(&format!("PCR {pcr}: ")), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_allocated_bank_of_which_the_policy_states_nothing_is_unknown() {
+        let mut case = Case::good();
+        let (before, _) = case.policy.split_once("[image.extends.sha1]").unwrap();
+        let (_, sha256) = case.policy.split_once("[image.extends.sha256]").unwrap();
+        case.policy = format!("{before}[image.extends.sha256]{sha256}");
+        let expected = "bank sha1 is allocated, and the policy states nothing of it";
+        assert_eq!(case.verdict().boot.reasons, [expected]);
+        assert_eq!((case.boot().0, case.verdict().vector.executables), (Answer::Unknown, 0));
+        case.boot.banks.push(Hash::Sha384);
+        case.boot.unallocated = Vec::from([Hash::Sha512]);
+        let expected = "bank sha384 is allocated, and the policy states nothing of it";
+        assert_eq!(case.boot(), (Answer::Unknown, expected.into()));
+    }
+
+    #[test]
+    fn banks_that_show_different_images_are_no_although_each_image_is_accepted() {
+        let mut case = Case::good();
+        let other = Boot::good().changed(|events| {
+            let own = events.iter_mut().filter(|event| [4, 11].contains(&event.pcr));
+            own.for_each(|event| event.measured.push(b'2'));
+        });
+        case.policy.push_str(&format!("[[image]]\nname = \"open\"\n{}", extends(&other)));
+        assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::Yes, Answer::Yes));
+        case.boot = case.boot.changed(|events| {
+            for event in events.iter_mut().filter(|event| [4, 11].contains(&event.pcr)) {
+                event.otherwise = Some((Hash::Sha1, Some([&event.measured[..], b"2"].concat())));
+            }
+        });
+        assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::No, Answer::No));
+    }
+
+    #[test]
+    fn a_bank_that_the_os_closed_agrees_and_carries_nothing() {
+        let mut case = Case::good();
+        case.boot.capped = Some(Hash::Sha1);
+        assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::Yes, Answer::Yes));
+        case.boot.capped = Some(Hash::Sha256);
+        let expected = "the OS closed every SHA-2 bank, and none carries the policy";
+        assert_eq!(case.boot(), (Answer::Unknown, expected.into()));
+    }
+
+    #[test]
+    fn a_bank_that_a_pin_accepts_does_not_show_the_closed_image() {
+        let mut case = Case::good();
+        case.boot = case.boot.changed(|events| {
+            let image = events.iter_mut().find(|event| event.measured == b"uki").unwrap();
+            image.otherwise = Some((Hash::Sha1, Some(b"open".to_vec())));
+        });
+        case.policy.push_str(&format!("[pins.sha1]\n4 = [\"{}\"]\n", case.boot.value(Hash::Sha1, 4)));
+        assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::Yes, Answer::Unknown));
+    }
+
     #[test]
     fn a_load_option_is_no_with_the_event_that_measured_it() {
         let mut case = Case::good();
@@ -590,9 +672,10 @@ mod tests {
             let open = events.iter_mut().filter(|event| [4, 9, 11].contains(&event.pcr));
             open.for_each(|event| event.measured.push(b'2'));
         });
-        let pin = |pcr| format!("{pcr} = [\"{}\"]\n", case.boot.value(Hash::Sha256, pcr));
-        let pins: String = [4, 9, 11].map(pin).concat();
-        case.policy.push_str(&format!("[pins.sha256]\n{pins}"));
+        for bank in &case.boot.banks {
+            let pin = |pcr| format!("{pcr} = [\"{}\"]\n", case.boot.value(*bank, pcr));
+            case.policy.push_str(&format!("[pins.{}]\n{}", bank.name(), [4, 9, 11].map(pin).concat()));
+        }
         assert_eq!((case.verdict().boot.answer, case.verdict().closed), (Answer::Yes, Answer::Unknown));
     }
 

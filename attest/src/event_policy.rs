@@ -386,10 +386,8 @@ mod tests {
     #[test]
     fn a_command_line_is_compared_whole() {
         let grub = |text: &str| Measurement {
-            pcr: 8,
-            event_type: EventType::IPL,
             data: format!("kernel_cmdline: {text}\0").into_bytes(),
-            measured: text.as_bytes().to_vec(),
+            ..plain(8, EventType::IPL, text.as_bytes())
         };
         let found = |event: Measurement| answer(&Boot::good().and(event.clone()), event.pcr, &policy());
         assert!(matches!(found(grub("ro")), EventAnswer::AllAccepted(_)));

@@ -15,20 +15,28 @@ use alloc::{format, string::String, vec::Vec};
 use core::{cmp::Reverse, fmt};
 use garant_hw::{eventlog::Event, hash::Hash};
 
+/// Every allocated bank under a policy. A log can carry the true digest of an event for one bank and an invented one for
+/// another, so no bank speaks for its neighbour: each must agree, SHA-1 too, and one of SHA-2 carries the answer.
+#[derive(Debug, Clone)]
+pub struct JudgedBoot<'p> {
+    /// Each allocated bank, SHA-1 last.
+    pub banks: Vec<JudgedBank>,
+    /// The accepted image whose values fit best, in all banks together.
+    pub image: Option<&'p Image>,
+    /// Whether the image is declared closed and every bank holds what it extends: itself, its sections, and nothing
+    /// from outside. A pin does not count, since it may be another image's.
+    pub is_closed_image: bool,
+    /// The learned values that fit best, in all banks together.
+    pub learned: Option<&'p Learned>,
+}
+
 /// The PCRs of one bank under a policy.
 #[derive(Debug, Clone)]
-pub struct JudgedBank<'p> {
+pub struct JudgedBank {
     /// The bank.
     pub hash: Hash,
     /// Each PCR that `boot` needs, in order.
     pub pcrs: Vec<JudgedPcr>,
-    /// The accepted image whose values fit best.
-    pub image: Option<&'p Image>,
-    /// Whether the image is declared closed and this bank holds what it extends: itself, its sections, and nothing from
-    /// outside. A pin does not count, since it may be another image's.
-    pub is_closed_image: bool,
-    /// The learned values that fit best.
-    pub learned: Option<&'p Learned>,
 }
 
 /// One PCR under a policy.
@@ -38,11 +46,46 @@ pub struct JudgedPcr {
     pub pcr: u32,
     /// Whether the policy accepts its value.
     pub answer: Answer,
+    /// Whether the OS closed it after the accepted value: such a bank agrees, and carries nothing.
+    pub is_capped: bool,
     /// Why, in words.
     pub reason: String,
 }
 
-impl JudgedBank<'_> {
+impl JudgedBoot<'_> {
+    /// No where a bank is refused; yes where all are accepted, and one of them carries.
+    pub fn answer(&self) -> Answer {
+        let is = |answer: Answer| move |bank: &JudgedBank| bank.answer() == answer;
+        if self.banks.iter().any(is(Answer::No)) {
+            Answer::No
+        } else if self.banks.iter().all(is(Answer::Yes)) && self.banks.iter().any(JudgedBank::carries) {
+            Answer::Yes
+        } else {
+            Answer::Unknown
+        }
+    }
+
+    /// The answer on one PCR in all banks.
+    pub fn pcr(&self, pcr: u32) -> Answer {
+        let mut answers = self.banks.iter().map(|bank| bank.pcr(pcr));
+        if answers.clone().any(|answer| answer == Answer::No) {
+            Answer::No
+        } else if !self.banks.is_empty() && answers.all(|answer| answer == Answer::Yes) {
+            Answer::Yes
+        } else {
+            Answer::Unknown
+        }
+    }
+
+    /// PCRs refused, and then how many are accepted: the fewer and the more, the better.
+    fn misses(&self) -> (usize, Reverse<usize>) {
+        let pcrs = || self.banks.iter().flat_map(|bank| &bank.pcrs);
+        let count = |answer: Answer| pcrs().filter(|pcr| pcr.answer == answer).count();
+        (count(Answer::No), Reverse(count(Answer::Yes)))
+    }
+}
+
+impl JudgedBank {
     /// Yes where every PCR is accepted, no where one is refused.
     pub fn answer(&self) -> Answer {
         let is = |answer: Answer| move |pcr: &JudgedPcr| pcr.answer == answer;
@@ -55,14 +98,13 @@ impl JudgedBank<'_> {
         }
     }
 
-    /// PCRs refused, and then how many are accepted: the fewer and the more, the better.
-    fn misses(&self) -> (usize, Reverse<usize>) {
-        let count = |answer: Answer| self.pcrs.iter().filter(|pcr| pcr.answer == answer).count();
-        (count(Answer::No), Reverse(count(Answer::Yes)))
+    /// Whether the bank may carry an answer: SHA-1 never does, nor does a bank that the OS closed.
+    pub fn carries(&self) -> bool {
+        self.hash != Hash::Sha1 && !self.pcrs.iter().any(|pcr| pcr.is_capped)
     }
 
     /// The answer on one PCR.
-    pub fn pcr(&self, pcr: u32) -> Answer {
+    fn pcr(&self, pcr: u32) -> Answer {
         self.pcrs.iter().find(|judged| judged.pcr == pcr).map_or(Answer::Unknown, |judged| judged.answer)
     }
 }
@@ -92,12 +134,34 @@ impl<'e> Evidence<'e> {
     }
 }
 
-/// Judges the PCRs that `boot` needs, in one bank: under each accepted image, whole, and shows the one that fits best.
-pub fn judge<'p>(evidence: Evidence<'_>, policy: &'p Policy, hash: Hash) -> JudgedBank<'p> {
-    let judge = Judge { evidence, policy, hash };
-    let learned = policy.learned().iter().min_by_key(|learned| judge.misses(learned));
-    let under_images = policy.images().iter().map(|image| judge.bank(Some(image), learned));
-    under_images.min_by_key(JudgedBank::misses).unwrap_or_else(|| judge.bank(None, learned))
+/// Judges the PCRs that `boot` needs, in every allocated bank: under each accepted image, whole, and shows the one that
+/// fits best.
+pub fn judge<'p>(evidence: Evidence<'_>, policy: &'p Policy) -> JudgedBoot<'p> {
+    let mut banks: Vec<Judge<'_>> =
+        evidence.boot.pcrs().banks().iter().map(|bank| Judge { evidence, policy, hash: bank.hash() }).collect();
+    banks.sort_by_key(|bank| bank.hash == Hash::Sha1);
+    let learned = policy.learned().iter().min_by_key(|learned| misses(&banks, learned));
+    let under_images = policy.images().iter().map(|image| boot(&banks, Some(image), learned));
+    under_images.min_by_key(JudgedBoot::misses).unwrap_or_else(|| boot(&banks, None, learned))
+}
+
+fn boot<'p>(banks: &[Judge<'_>], image: Option<&'p Image>, learned: Option<&'p Learned>) -> JudgedBoot<'p> {
+    let holds = |image: &Image| !banks.is_empty() && banks.iter().all(|bank| bank.holds(image, &CLOSED_PCRS));
+    JudgedBoot {
+        banks: banks.iter().map(|bank| bank.bank(image, learned)).collect(),
+        image,
+        is_closed_image: image.is_some_and(|image| image.closed && holds(image)),
+        learned,
+    }
+}
+
+/// Values of `learned` that differ from the quoted ones, and then how many do not.
+fn misses(banks: &[Judge<'_>], learned: &Learned) -> (usize, Reverse<usize>) {
+    let stated = banks.iter().flat_map(|bank| {
+        BOOT_PCRS.into_iter().filter_map(|pcr| bank.meeting(pcr, learned.value(bank.hash, pcr)?.as_bytes()))
+    });
+    let (met, missed): (Vec<_>, Vec<_>) = stated.partition(|meeting| *meeting != Meeting::Missed);
+    (missed.len(), Reverse(met.len()))
 }
 
 struct Judge<'e> {
@@ -106,38 +170,60 @@ struct Judge<'e> {
     hash: Hash,
 }
 
-impl Judge<'_> {
-    /// Values of `learned` that differ from the quoted ones, and then how many do not.
-    fn misses(&self, learned: &Learned) -> (usize, Reverse<usize>) {
-        let is_met = |(pcr, value): &(u32, Digest)| self.quoted(*pcr).is_some_and(|quoted| value.as_bytes() == quoted);
-        let stated = BOOT_PCRS.into_iter().filter_map(|pcr| Some((pcr, learned.value(self.hash, pcr)?)));
-        let (met, missed): (Vec<_>, Vec<_>) = stated.partition(is_met);
-        (missed.len(), Reverse(met.len()))
-    }
+/// How a quoted value stands to a stated one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meeting {
+    Met,
+    /// It is the stated one, extended once with zeros: the OS closed this bank.
+    Capped,
+    Missed,
+}
 
-    fn bank<'p>(&self, image: Option<&'p Image>, learned: Option<&'p Learned>) -> JudgedBank<'p> {
+impl Judge<'_> {
+    fn bank(&self, image: Option<&Image>, learned: Option<&Learned>) -> JudgedBank {
         let pcrs = BOOT_PCRS.into_iter().map(|pcr| self.pcr(pcr, image, learned)).collect();
-        let is_closed_image = image.is_some_and(|image| image.closed && self.holds(image, &CLOSED_PCRS));
-        JudgedBank { hash: self.hash, pcrs, image, is_closed_image, learned }
+        JudgedBank { hash: self.hash, pcrs }
     }
 
     /// Whether these PCRs are as the image states them.
     fn holds(&self, image: &Image, pcrs: &[u32]) -> bool {
-        pcrs.iter()
-            .all(|pcr| image.value(self.hash, *pcr).is_some_and(|stated| self.quoted(*pcr) == Some(stated.as_bytes())))
+        let meeting = |pcr: &u32| self.meeting(*pcr, image.value(self.hash, *pcr)?.as_bytes());
+        pcrs.iter().all(|pcr| meeting(pcr).is_some_and(|meeting| meeting != Meeting::Missed))
+    }
+
+    /// `None` where the PCR is not quoted.
+    fn meeting(&self, pcr: u32, stated: &[u8]) -> Option<Meeting> {
+        let quoted = self.quoted(pcr)?;
+        let cap = || self.evidence.engine.digest(self.hash, &[stated, Digest::zero(self.hash).as_bytes()]);
+        Some(match quoted == stated {
+            true => Meeting::Met,
+            false if cap().as_bytes() == quoted => Meeting::Capped,
+            false => Meeting::Missed,
+        })
     }
 
     fn pcr(&self, pcr: u32, image: Option<&Image>, learned: Option<&Learned>) -> JudgedPcr {
-        let (answer, reason) = self.answer(pcr, image, learned);
-        JudgedPcr { pcr, answer, reason }
+        let mut judged = JudgedPcr { pcr, answer: Answer::Unknown, is_capped: false, reason: String::new() };
+        (judged.answer, judged.reason) = if !self.policy.speaks_of(self.hash) {
+            let name = self.hash.name();
+            (Answer::Unknown, format!("bank {name} is allocated, and the policy states nothing of it"))
+        } else if self.quoted(pcr).is_none() {
+            (Answer::Unknown, format!("PCR {pcr} of {} is not quoted", self.hash.name()))
+        } else {
+            self.answer(pcr, image, learned, &mut judged.is_capped)
+        };
+        judged
     }
 
-    fn answer(&self, pcr: u32, image: Option<&Image>, learned: Option<&Learned>) -> (Answer, String) {
-        let Some(quoted) = self.quoted(pcr) else {
-            return (Answer::Unknown, format!("PCR {pcr} of {} is not quoted", self.hash.name()));
-        };
+    fn answer(
+        &self,
+        pcr: u32,
+        image: Option<&Image>,
+        learned: Option<&Learned>,
+        is_capped: &mut bool,
+    ) -> (Answer, String) {
         let pins = self.policy.pins(self.hash, pcr);
-        if pins.iter().any(|pin| pin.as_bytes() == quoted) {
+        if pins.iter().any(|pin| self.quoted(pcr) == Some(pin.as_bytes())) {
             return (Answer::Yes, format!("PCR {pcr}: pinned by the policy"));
         }
         let of_image = image.and_then(|image| {
@@ -147,10 +233,14 @@ impl Judge<'_> {
             Some((learned.value(self.hash, pcr)?, learned.extends(self.hash, pcr)?, Whose::Learned(&learned.by)))
         });
         match of_image.or(of_firmware) {
-            Some((value, _, whose)) if value.as_bytes() == quoted => {
-                (Answer::Yes, format!("PCR {pcr}: as {whose} states"))
-            }
-            Some((_, extends, whose)) => (Answer::No, self.difference(pcr, extends, &whose)),
+            Some((value, extends, whose)) => match self.meeting(pcr, value.as_bytes()) {
+                Some(Meeting::Met) => (Answer::Yes, format!("PCR {pcr}: as {whose} states")),
+                Some(Meeting::Capped) => {
+                    *is_capped = true;
+                    (Answer::Yes, format!("PCR {pcr}: as {whose} states, then closed by the OS"))
+                }
+                Some(Meeting::Missed) | None => (Answer::No, self.difference(pcr, extends, &whose)),
+            },
             None if !pins.is_empty() => (Answer::No, format!("PCR {pcr}: none of its pinned values")),
             None => self.by_events(pcr, image),
         }
@@ -234,10 +324,11 @@ mod tests {
     fn judged(boot: &Boot, log: Option<&[u8]>, policy: &str) -> (Answer, String) {
         let text = format!("roots = [\"silicon\"]\nmax_age_s = 300\n{policy}");
         let policy = Policy::parse(text.as_bytes(), &RustEngine).unwrap();
-        boot.measured(log, |measured| {
-            let bank = judge(Evidence { engine: &RustEngine, boot: measured }, &policy, HASH);
-            let first = bank.pcrs.iter().find(|pcr| pcr.answer == bank.answer());
-            (bank.answer(), first.unwrap().reason.clone())
+        let one_bank = Boot { banks: Vec::from([HASH]), ..boot.clone() };
+        one_bank.measured(log, |measured| {
+            let judged = judge(Evidence { engine: &RustEngine, boot: measured }, &policy);
+            let first = judged.banks.iter().flat_map(|bank| &bank.pcrs).find(|pcr| pcr.answer == judged.answer());
+            (judged.answer(), first.unwrap().reason.clone())
         })
     }
 

@@ -81,6 +81,13 @@ impl Policy {
         self.text.pins.of(hash, pcr).unwrap_or_default()
     }
 
+    /// Whether the policy states digests of this bank. One that states none at all is judged in every SHA-2 bank, by what
+    /// the events say.
+    pub fn speaks_of(&self, hash: Hash) -> bool {
+        let states_any = || Hash::ALL.into_iter().any(|hash| self.text.states(hash));
+        self.text.states(hash) || (hash != Hash::Sha1 && !states_any())
+    }
+
     /// The name of the event that the policy accepts in this PCR by its digest.
     pub fn accepts_event(&self, pcr: u32, digest: &[u8]) -> Option<&str> {
         let found = self.text.event.binary_search_by(|event| event.key().cmp(&(pcr, digest)));
@@ -326,6 +333,15 @@ impl Text {
         }
     }
 
+    fn states(&self, hash: Hash) -> bool {
+        let applications = |image: &Image| [image.uki, image.kernel, image.initrd].into_iter().flatten();
+        let mut digests = self.image.iter().flat_map(applications).chain(self.event.iter().map(|event| event.digest));
+        self.pins.has(hash)
+            || self.image.iter().any(|image| image.extends.has(hash))
+            || self.learned.iter().any(|learned| learned.extends.has(hash))
+            || digests.any(|digest| digest.0.hash() == hash)
+    }
+
     fn check(&self) -> Result<(), PolicyError> {
         let at_most = |at: &str, found: usize, limit: usize| match found > limit {
             true => Err(wrong(at, format!("{found} entries where at most {limit} are read"))),
@@ -422,9 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sha1_bank_cannot_carry_a_policy() {
-        let pin = format!("[pins.sha1]\n0 = [\"{}\"]", "00".repeat(20));
-        assert!(error(&pin).contains("unknown field `sha1`"));
+    fn no_image_kernel_or_event_is_named_by_sha1() {
         assert!(error("[[event]]\npcr = 4\nname = \"a\"\ndigest = \"sha1:00\"").contains("expected a digest"));
     }
 
@@ -450,6 +464,21 @@ mod tests {
         assert!(error(&image(&named, &whole.replace("12 = []", ""))).contains("without PCR 12"));
         assert!(error(&image(&named, &whole.replace("13 = []", ""))).contains("without PCR 13"));
         assert!(error(&image(&named, "4 = []\n11 = []\n12 = []\n13 = []")).contains("not among"));
+    }
+
+    #[test]
+    fn a_policy_speaks_of_the_banks_whose_digests_it_states() {
+        let speaks = |more: &str| Hash::ALL.map(|hash| parse(more).unwrap().speaks_of(hash));
+        assert_eq!(speaks(""), [false, true, true, true]);
+        assert_eq!(speaks("[pins.sha1]\n9 = []"), [true, false, false, false]);
+        assert_eq!(speaks("[pins.sha384]\n9 = []"), [false, false, true, false]);
+        for digest in ["[[event]]\npcr = 4\nname = \"n\"\ndigest", "[[image]]\nname = \"n\"\nkernel"] {
+            assert_eq!(speaks(&format!("{digest} = \"sha256:{}\"", "00".repeat(32))), [false, true, false, false]);
+        }
+        let image = "[[image]]\nname = \"n\"\n[image.extends.sha512]\n9 = []";
+        assert_eq!(speaks(image), [false, false, false, true]);
+        let learned = "[[learned]]\nby = \"n\"\nwhen = \"now\"\n[learned.extends.sha512]\n9 = []";
+        assert_eq!(speaks(learned), [false, false, false, true]);
     }
 
     #[test]

@@ -80,10 +80,12 @@ pub(crate) struct Stated {
     value: Digest,
 }
 
-/// Digests for each PCR of each bank. SHA-1 is not among the banks, since it never carries a policy.
+/// Digests for each PCR of each bank. SHA-1 never carries a policy; what is stated of it can only refuse.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Banks {
+    #[serde(default, deserialize_with = "sha1_bank")]
+    sha1: BTreeMap<Pcr, Stated>,
     #[serde(default, deserialize_with = "sha256_bank")]
     sha256: BTreeMap<Pcr, Stated>,
     #[serde(default, deserialize_with = "sha384_bank")]
@@ -95,31 +97,41 @@ pub(crate) struct Banks {
 impl Banks {
     /// What stands for a PCR; `None` where nothing does, which is not the same as an empty list.
     pub(crate) fn of(&self, hash: Hash, pcr: u32) -> Option<&[Digest]> {
-        self.bank(hash)?.get(&Pcr(pcr)).map(|stated| stated.digests.as_slice())
+        self.bank(hash).get(&Pcr(pcr)).map(|stated| stated.digests.as_slice())
     }
 
     /// Where the digests of a PCR lead.
     pub(crate) fn value(&self, hash: Hash, pcr: u32) -> Option<Digest> {
-        self.bank(hash)?.get(&Pcr(pcr)).map(|stated| stated.value)
+        self.bank(hash).get(&Pcr(pcr)).map(|stated| stated.value)
+    }
+
+    /// Whether anything stands for a bank.
+    pub(crate) fn has(&self, hash: Hash) -> bool {
+        !self.bank(hash).is_empty()
     }
 
     /// Computes once where each list leads; PCR 0 starts at the locality.
     pub(crate) fn replay(&mut self, engine: &dyn Engine, locality: u8) {
-        for (hash, bank) in BANKS.into_iter().zip([&mut self.sha256, &mut self.sha384, &mut self.sha512]) {
+        let banks = [&mut self.sha1, &mut self.sha256, &mut self.sha384, &mut self.sha512];
+        for (hash, bank) in Hash::ALL.into_iter().zip(banks) {
             for (pcr, stated) in bank {
                 stated.value = extended(engine, hash, if pcr.0 == 0 { locality } else { 0 }, &stated.digests);
             }
         }
     }
 
-    fn bank(&self, hash: Hash) -> Option<&BTreeMap<Pcr, Stated>> {
+    fn bank(&self, hash: Hash) -> &BTreeMap<Pcr, Stated> {
         match hash {
-            Hash::Sha1 => None,
-            Hash::Sha256 => Some(&self.sha256),
-            Hash::Sha384 => Some(&self.sha384),
-            Hash::Sha512 => Some(&self.sha512),
+            Hash::Sha1 => &self.sha1,
+            Hash::Sha256 => &self.sha256,
+            Hash::Sha384 => &self.sha384,
+            Hash::Sha512 => &self.sha512,
         }
     }
+}
+
+fn sha1_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Stated>, D::Error> {
+    bank(deserializer, Hash::Sha1)
 }
 
 fn sha256_bank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Pcr, Stated>, D::Error> {

@@ -17,6 +17,19 @@ pub(crate) struct Measurement {
     pub(crate) event_type: EventType,
     pub(crate) data: Vec<u8>,
     pub(crate) measured: Vec<u8>,
+    /// What one bank got instead, in TPM and log alike; `None`: nothing.
+    pub(crate) otherwise: Option<(Hash, Option<Vec<u8>>)>,
+}
+
+impl Measurement {
+    /// What this bank got.
+    fn digest(&self, hash: Hash) -> Option<Digest> {
+        let bytes = match &self.otherwise {
+            Some((bank, instead)) if *bank == hash => instead.as_ref()?,
+            _ => &self.measured,
+        };
+        Some(RustEngine.digest(hash, &[bytes]))
+    }
 }
 
 /// A boot: what its TPM measured, and what its log and its quote say of it.
@@ -34,14 +47,16 @@ pub(crate) struct Boot {
     pub(crate) unallocated: Vec<Hash>,
     /// The PCR to which entry 0 and commits were shown to lead.
     pub(crate) ledger_pcr: Option<usize>,
+    /// A bank that the OS closed.
+    pub(crate) capped: Option<Hash>,
 }
 
 pub(crate) fn plain(pcr: u32, event_type: EventType, data: &[u8]) -> Measurement {
-    Measurement { pcr, event_type, data: data.to_vec(), measured: data.to_vec() }
+    Measurement { pcr, event_type, data: data.to_vec(), measured: data.to_vec(), otherwise: None }
 }
 
 pub(crate) fn thing(pcr: u32, event_type: EventType, measured: &[u8]) -> Measurement {
-    Measurement { pcr, event_type, data: b"described".to_vec(), measured: measured.to_vec() }
+    Measurement { data: b"described".to_vec(), ..plain(pcr, event_type, measured) }
 }
 
 pub(crate) fn variable(event_type: EventType, name: &str, content: &[u8]) -> Measurement {
@@ -80,6 +95,7 @@ impl Boot {
             selection: 0xff_ffff,
             unallocated,
             ledger_pcr: None,
+            capped: None,
         }
     }
 
@@ -100,17 +116,17 @@ impl Boot {
     /// Digests extended into a PCR, as a line of a policy.
     pub(crate) fn extends(&self, hash: Hash, pcr: u32) -> String {
         let own = self.measured.iter().filter(|measurement| measurement.pcr == pcr);
-        let digests: Vec<String> = own.map(|m| format!("\"{}\"", RustEngine.digest(hash, &[&m.measured]))).collect();
+        let digests: Vec<String> = own.filter_map(|m| Some(format!("\"{}\"", m.digest(hash)?))).collect();
         format!("{pcr} = [{}]\n", digests.join(", "))
     }
 
     /// Value of a PCR.
     pub(crate) fn value(&self, hash: Hash, pcr: u32) -> Digest {
         let own = self.measured.iter().filter(|measurement| measurement.pcr == pcr);
-        own.fold(Digest::zero(hash), |value, m| {
-            let digest = RustEngine.digest(hash, &[&m.measured]);
-            RustEngine.digest(hash, &[value.as_bytes(), digest.as_bytes()])
-        })
+        let cap = (self.capped == Some(hash)).then_some(Digest::zero(hash));
+        own.filter_map(|m| m.digest(hash))
+            .chain(cap)
+            .fold(Digest::zero(hash), |value, digest| RustEngine.digest(hash, &[value.as_bytes(), digest.as_bytes()]))
     }
 
     /// The crypto-agile log.
@@ -129,10 +145,11 @@ impl Boot {
         for event in &self.logged {
             log.extend(event.pcr.to_le_bytes());
             log.extend(event.event_type.0.to_le_bytes());
-            log.extend((self.banks.len() as u32).to_le_bytes());
-            for bank in &self.banks {
-                log.extend(bank.algorithm_id().to_le_bytes());
-                log.extend(RustEngine.digest(*bank, &[&event.measured]).as_bytes());
+            let digests: Vec<Digest> = self.banks.iter().filter_map(|bank| event.digest(*bank)).collect();
+            log.extend((digests.len() as u32).to_le_bytes());
+            for digest in digests {
+                log.extend(digest.hash().algorithm_id().to_le_bytes());
+                log.extend(digest.as_bytes());
             }
             log.extend((event.data.len() as u32).to_le_bytes());
             log.extend(&event.data);

@@ -124,8 +124,11 @@ fn from_image(args: &FromImage) -> Result<Draft, Failure> {
     let mut predicted = BTreeMap::new();
     let mut learned = BTreeMap::new();
     let mut locality = 0;
-    for hash in carriers(&log, &args.firmware_log)? {
-        let firmware = Firmware::learn(&FastEngine, &log, hash).map_err(at_fault)?;
+    for hash in banks_of(&log, &args.firmware_log)? {
+        let firmware = match Firmware::learn(&FastEngine, &log, hash) {
+            Err(PredictionError::NoDigest { .. }) if hash == Hash::Sha1 => continue,
+            firmware => firmware.map_err(at_fault)?,
+        };
         predicted.insert(hash, firmware.predict(&uki, &FastEngine).map_err(at_fault)?);
         learned.insert(hash, firmware.learned());
         locality = firmware.locality();
@@ -134,7 +137,7 @@ fn from_image(args: &FromImage) -> Result<Draft, Failure> {
     let image = DraftImage {
         name: args.common.name.clone().unwrap_or_else(|| file_name(&args.uki)),
         closed: is_closed.is_some(),
-        uki: application(&uki, predicted.keys().next().copied())?,
+        uki: application(&uki, predicted.keys().find(|hash| **hash != Hash::Sha1).copied())?,
         cmdline: uki.command_line(),
         extends: banks(&predicted, 0),
     };
@@ -148,10 +151,11 @@ fn from_log(args: &FromLog) -> Result<Draft, Failure> {
     let log = parse(&bytes, &args.file)?;
     let mut learned = BTreeMap::new();
     let mut locality = 0;
-    for hash in carriers(&log, &args.file)? {
-        let taken = Firmware::learn_boot(&FastEngine, &log, hash);
-        let (start, extends) =
-            taken.map_err(|fault| Failure::new(fault, args.file.display(), "take the log of a whole boot"))?;
+    for hash in banks_of(&log, &args.file)? {
+        let (start, extends) = match Firmware::learn_boot(&FastEngine, &log, hash) {
+            Err(PredictionError::NoDigest { .. }) if hash == Hash::Sha1 => continue,
+            taken => taken.map_err(|fault| Failure::new(fault, args.file.display(), "take the log of a whole boot"))?,
+        };
         locality = start;
         learned.insert(hash, extends);
     }
@@ -186,13 +190,14 @@ fn parse<'a>(bytes: &'a [u8], file: &Path) -> Result<EventLog<'a>, Failure> {
     EventLog::parse(bytes).map_err(|fault| Failure::new(fault, file.display(), NEXT_AFTER_PREDICTION))
 }
 
-/// The log's banks that may carry a policy.
-fn carriers(log: &EventLog<'_>, file: &Path) -> Result<Vec<Hash>, Failure> {
-    let found: Vec<Hash> = Hash::ALL.into_iter().filter(|hash| *hash != Hash::Sha1 && log.has_bank(*hash)).collect();
+/// The log's banks, of which one may carry a policy. SHA-1 carries none, but a machine that has it allocated is judged by
+/// it, too; where its digests are not whole (Windows leaves them out), it is left out.
+fn banks_of(log: &EventLog<'_>, file: &Path) -> Result<Vec<Hash>, Failure> {
+    let found: Vec<Hash> = Hash::ALL.into_iter().filter(|hash| log.has_bank(*hash)).collect();
     let none = || {
         Failure::new("the log has no SHA-2 digests", file.display(), "allocate a SHA-256 bank in the firmware's setup")
     };
-    if found.is_empty() { Err(none()) } else { Ok(found) }
+    if found.iter().all(|hash| *hash == Hash::Sha1) { Err(none()) } else { Ok(found) }
 }
 
 fn application(uki: &Uki<'_>, hash: Option<Hash>) -> Result<Option<String>, Failure> {
@@ -284,8 +289,7 @@ fn unstated(policy: &Policy) -> BTreeMap<&'static str, Vec<u32>> {
             || policy.images().iter().any(|image| image.extends(hash, pcr).is_some())
             || policy.learned().iter().any(|learned| learned.extends(hash, pcr).is_some())
     };
-    let banks = [Hash::Sha256, Hash::Sha384, Hash::Sha512].into_iter();
-    let used = banks.filter(|hash| BOOT_PCRS.iter().any(|pcr| is_stated(*hash, *pcr)));
+    let used = Hash::ALL.into_iter().filter(|hash| BOOT_PCRS.iter().any(|pcr| is_stated(*hash, *pcr)));
     used.map(|hash| (hash.name(), BOOT_PCRS.into_iter().filter(|pcr| !is_stated(hash, *pcr)).collect())).collect()
 }
 

@@ -120,14 +120,19 @@ fn facts<'a>(verified: &'a garant_attest::verify::Verified<'a>) -> Facts<'a> {
 /// What this log extends, learned.
 fn policy(log: &[u8]) -> String {
     let log = EventLog::parse(log).unwrap();
-    let (locality, extends) = Firmware::learn_boot(&FastEngine, &log, Hash::Sha256).unwrap();
     let list = |digests: &[garant_attest::engine::Digest]| {
         digests.iter().map(|digest| format!("\"{digest}\"")).collect::<Vec<_>>().join(", ")
     };
-    let pcrs: String = extends.iter().map(|(pcr, digests)| format!("{pcr} = [{}]\n", list(digests))).collect();
+    let (mut banks, mut start) = (String::new(), 0);
+    for hash in Hash::ALL.into_iter().filter(|hash| log.has_bank(*hash)) {
+        let (locality, extends) = Firmware::learn_boot(&FastEngine, &log, hash).unwrap();
+        let pcrs: String = extends.iter().map(|(pcr, digests)| format!("{pcr} = [{}]\n", list(digests))).collect();
+        banks.push_str(&format!("[learned.extends.{}]\n{pcrs}", hash.name()));
+        start = locality;
+    }
     format!(
-        "roots = [\"silicon\"]\nmax_age_s = 300\n[[learned]]\nby = \"bench\"\nwhen = \"now\"\nlocality = {locality}\n\
-         [learned.extends.sha256]\n{pcrs}"
+        "roots = [\"silicon\"]\nmax_age_s = 300\n[[learned]]\nby = \"bench\"\nwhen = \"now\"\nlocality = {start}\n\
+         {banks}"
     )
 }
 
