@@ -259,6 +259,7 @@ async fn answers_verified_in_inverse_order_are_no_rollback() {
     let mut session = session(&node.address.to_string()).await;
     let mut memory = Memory::default();
     let (first_sent, first) = session.ask(Mode::Fresh, &memory).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await; // the TPM's clock counts whole milliseconds
     let (second_sent, second) = session.ask(Mode::Fresh, &memory).await.unwrap();
     let now = session.now().unwrap();
     let asked_with = memory.clone();
