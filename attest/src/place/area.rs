@@ -164,10 +164,8 @@ fn position(coordinates: &[Value]) -> Result<Position, AreaError> {
     let (2..=3, Some(lon), Some(lat)) = (coordinates.len(), number(0), number(1)) else {
         return Err(wrong("a position is [longitude, latitude] in degrees, with or without a height"));
     };
-    let is_on_earth = lat.abs() <= 90.0 && lon.abs() <= 180.0;
     let e6 = |degrees: f64| num::nearest_i32(degrees * 1e6);
     Position::new(e6(lat), e6(lon))
-        .filter(|_| is_on_earth)
         .ok_or_else(|| wrong(&format!("longitude {lon}, latitude {lat} is not on Earth; longitude stands first")))
 }
 
