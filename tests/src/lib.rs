@@ -13,6 +13,7 @@ pub mod landmark;
 pub mod place_world;
 pub mod qemu;
 pub mod scene;
+pub mod share_contest;
 pub mod share_oracle;
 pub mod slow_tpm;
 pub mod swtpm;

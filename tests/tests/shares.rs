@@ -1,6 +1,6 @@
 //! Bounds on shares beside an exact oracle of all vertices; the bench `owner.contradictions` runs a million.
 
-use garant_tests::share_oracle::compare;
+use garant_tests::share_contest::compare;
 
 #[test]
 fn no_answer_contradicts_the_oracle_and_most_of_what_is_decidable_is_decided() {

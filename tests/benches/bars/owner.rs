@@ -9,7 +9,8 @@ use garant_attest::owner::{
 };
 use garant_tests::{
     agent_bench::Figure,
-    share_oracle::{Random, compare, rule_set, signed},
+    share_contest::{Found, compare, rule_set, signed},
+    share_oracle::Random,
 };
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use std::time::Instant;
 pub fn owner() -> Vec<Figure> {
     let found = (1..=THREADS).map(|seed| std::thread::spawn(move || compare(seed, GRAPHS / THREADS as u32)));
     let found: Vec<_> = found.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect();
-    let sum = |of: fn(&garant_tests::share_oracle::Found) -> u32| f64::from(found.iter().map(of).sum::<u32>());
+    let sum = |of: fn(&Found) -> u32| f64::from(found.iter().map(of).sum::<u32>());
     let mut figures = vec![
         figure("owner.contradictions", sum(|found| found.contradictions), "count", 1.0),
         figure("owner.decided", sum(|found| found.decided), "count", sum(|found| found.decidable)),
