@@ -213,3 +213,136 @@ impl core::error::Error for SiteError {}
 const UDEG: u64 = 1_000_000;
 /// A site is a building or a campus: more than 50 km is a region.
 const RADIUS_M: u64 = 50_000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{cbor, cose, rust_engine::RustEngine};
+    use alloc::{string::ToString, vec};
+    use ed25519_dalek::{Signer, SigningKey};
+
+    const NOW: u64 = 1_780_000_000;
+    const NODE: [u8; 32] = [0xab; 32];
+    const ANCHOR: [u8; 32] = [0xac; 32];
+    const CHASSIS: &str = "SN 4711";
+
+    fn key(seed: u8) -> PublicKey {
+        PublicKey::Ed25519(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
+    }
+
+    fn site() -> Site {
+        Site {
+            expires: NOW + 100,
+            not_before: NOW - 50,
+            issued: NOW - 100,
+            node_id: Some(Bytes32::new(NODE)),
+            name: "FRA 1".to_string(),
+            address: "Example Street 1, 60311 Frankfurt".to_string(),
+            country: "DE".to_string(),
+            latitude_udeg: 50_110_900,
+            longitude_udeg: 8_682_100,
+            radius_m: 200,
+            operator: "Example Colocation GmbH".to_string(),
+            anchor: Some(Bytes32::new(ANCHOR)),
+            inspected: "Walked the hall, read the serial numbers".to_string(),
+            rack: Some("B 17".to_string()),
+            chassis: Some(CHASSIS.to_string()),
+        }
+    }
+
+    /// Signed whatever it says.
+    fn signed(site: &Site, seed: u8) -> Vec<u8> {
+        let secret = SigningKey::from_bytes(&[seed; 32]);
+        let sign = |message: &[u8]| Ok::<_, StatementError>(secret.sign(message).to_bytes().to_vec());
+        cose::sign(&RustEngine, &key(seed), Site::CONTENT_TYPE, &cbor::encode(site).unwrap(), sign).unwrap()
+    }
+
+    fn subject() -> Subject<'static> {
+        Subject { node_ids: &[[1; 32], NODE], anchors: &[[2; 32], ANCHOR], covered_chassis: Some(CHASSIS) }
+    }
+
+    fn weigh_at(statement: &[u8], subject: &Subject<'_>, now: u64) -> Result<AuditedSite, SiteError> {
+        let (mut sites, mut faults) = judge(&RustEngine, &[statement], &[key(1), key(2)], subject, now);
+        sites.pop().ok_or_else(|| faults.pop().unwrap())
+    }
+
+    fn fault(site: &Site) -> SiteError {
+        weigh_at(&signed(site, 2), &subject(), NOW).unwrap_err()
+    }
+
+    #[test]
+    fn a_site_counts_for_the_machine_the_auditor_and_the_time_that_it_names() {
+        let sealed = signed(&site(), 2);
+        let audited = weigh_at(&sealed, &subject(), NOW).unwrap();
+        assert_eq!((audited.site(), audited.tie()), (&site(), Tie::Anchor));
+        assert_eq!(Some(audited.auditor()), key(2).id(&RustEngine));
+        let now = |now| weigh_at(&sealed, &subject(), now).map(|_| ());
+        assert_eq!(now(NOW + 99), Ok(()));
+        assert_eq!(now(NOW - 50), Ok(()));
+        let expired = StatementError::Expired { at: NOW + 100 };
+        assert_eq!(now(NOW + 100), Err(SiteError::Statement(expired)));
+        assert_eq!(now(NOW - 51), Err(SiteError::Statement(StatementError::NotYet { from: NOW - 50 })));
+        let stranger = weigh_at(&signed(&site(), 3), &subject(), NOW);
+        assert_eq!(stranger, Err(SiteError::Statement(StatementError::OtherKey)));
+    }
+
+    #[test]
+    fn everything_that_ties_a_machine_to_a_site_must_be_shown() {
+        let other = |subject: Subject<'_>| weigh_at(&signed(&site(), 2), &subject, NOW).unwrap_err();
+        assert_eq!(other(Subject { node_ids: &[[1; 32]], ..subject() }), SiteError::OtherNode);
+        assert_eq!(other(Subject { anchors: &[], ..subject() }), SiteError::OtherAnchor);
+        assert_eq!(other(Subject { covered_chassis: None, ..subject() }), SiteError::OtherChassis);
+        assert_eq!(other(Subject { covered_chassis: Some("SN 4712"), ..subject() }), SiteError::OtherChassis);
+        let of_anchor = Site { node_id: None, chassis: None, ..site() };
+        let any = Subject { node_ids: &[], covered_chassis: None, ..subject() };
+        assert_eq!(weigh_at(&signed(&of_anchor, 2), &any, NOW).unwrap().tie(), Tie::Anchor);
+        let of_node = Site { anchor: None, ..site() };
+        let far = Subject { anchors: &[], ..subject() };
+        assert_eq!(weigh_at(&signed(&of_node, 2), &far, NOW).unwrap().tie(), Tie::NodeAlone);
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_meant_is_named() {
+        let long = "x".repeat(budget::STATEMENT_TEXT_BYTES + 1);
+        let text = |text: &str| text.to_string();
+        for (what, bad) in [
+            ("name", Site { name: text(""), ..site() }),
+            ("name", Site { name: text(" a"), ..site() }),
+            ("address", Site { address: text("a\nb"), ..site() }),
+            ("operator", Site { operator: long.clone(), ..site() }),
+            ("rack", Site { rack: Some(long), ..site() }),
+            ("country", Site { country: text("de"), ..site() }),
+            ("country", Site { country: text("DEU"), ..site() }),
+            ("latitude", Site { latitude_udeg: 90_000_001, ..site() }),
+            ("latitude", Site { latitude_udeg: -90_000_001, ..site() }),
+            ("longitude", Site { longitude_udeg: 180_000_001, ..site() }),
+            ("longitude", Site { longitude_udeg: i64::MIN, ..site() }),
+            ("radius", Site { radius_m: 0, ..site() }),
+            ("radius", Site { radius_m: 50_001, ..site() }),
+            ("inspection", Site { inspected: text(""), ..site() }),
+            ("chassis", Site { chassis: Some(text("Ä")), ..site() }),
+            ("subject (neither node nor anchor)", Site { node_id: None, anchor: None, ..site() }),
+        ] {
+            assert_eq!(fault(&bad), SiteError::Statement(StatementError::Claim { what }), "{bad:?}");
+        }
+        assert_eq!(fault(&Site { expires: NOW - 100, ..site() }), SiteError::Statement(StatementError::Lifetime));
+        let backwards = Site { not_before: NOW + 100, ..site() };
+        assert_eq!(fault(&backwards), SiteError::Statement(StatementError::Lifetime));
+    }
+
+    #[test]
+    fn no_byte_can_change_and_too_many_are_not_weighed() {
+        let good = signed(&site(), 2);
+        for at in 0..good.len() {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            assert!(weigh_at(&changed, &subject(), NOW).is_err(), "byte {at}");
+        }
+        let many = vec![&good[..]; budget::SITES + 1];
+        let (sites, faults) = judge(&RustEngine, &many, &[key(2)], &subject(), NOW);
+        assert_eq!((sites.len(), faults.len()), (0, 1));
+        let (sites, faults) = judge(&RustEngine, &[&good, b"garbage"], &[key(2)], &subject(), NOW);
+        assert_eq!((sites.len(), faults.len()), (1, 1));
+    }
+}
