@@ -4,7 +4,7 @@
 # What Debian 12 must bring beside rustup: a C compiler (aws-lc, libFuzzer), the emulators the tests boot on,
 # the parts of the node image, and the TPM tools that garant's answers are compared with.
 PACKAGES := git gcc g++ make libc6-dev cpio binutils mtools dosfstools \
-            qemu-system-x86 ovmf swtpm swtpm-tools tpm2-tools \
+            qemu-system-x86 ovmf swtpm swtpm-tools tpm2-tools opensc softhsm2 \
             systemd-boot-efi linux-image-cloud-amd64
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # The node image: its configuration, its kernel command line, and a boot event log of the firmware it will meet.

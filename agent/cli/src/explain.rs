@@ -2,9 +2,11 @@
 
 use crate::{
     event_words::hex,
+    explained::Explained,
     failure::Failure,
     input, log,
     output::{Answer, Output},
+    statement,
 };
 use garant_attest::{
     budget, cbor,
@@ -25,14 +27,14 @@ use garant_attest::{
 use garant_channel::engine::FastEngine;
 use garant_hw::{eventlog::EventLog, ima::ImaList};
 use garant_verifier::bundle::{BUNDLE_BYTES, Bundle};
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 use tpm2_rs::{
     TpmUnmarshal,
     data::{TpmsAttest, TpmtPublic, TpmuAttest},
 };
 
-/// Print what a file says: evidence, saved answer, event log, IMA list, certificate, quote, record, policy or attestation result.
+/// Print what a file says: evidence, saved answer, event log, IMA list, certificate, quote, record, statement, policy or
+/// attestation result.
 ///
 /// Nothing is checked: everything printed is what the file claims. `garant verify` and `garant check` check.
 #[derive(Debug, clap::Args)]
@@ -50,58 +52,16 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         return log::show(&bytes, &args.file, output);
     }
     let explained = explain(&bytes).ok_or_else(|| {
-        let next = "give an event log, IMA list, certificate, TPMS_ATTEST, answer, record, policy or result";
+        let next = "give an event log, IMA list, certificate, TPMS_ATTEST, answer, record, statement, policy or result";
         Failure::new("is nothing that garant knows", args.file.display(), next)
     })?;
     output.show(&explained)?;
     Ok(Answer::Yes)
 }
 
-/// A kind of file, and what one of it says, line by line.
-struct Explained {
-    kind: &'static str,
-    lines: Vec<(String, String)>,
-}
-
-impl Explained {
-    fn new(kind: &'static str) -> Explained {
-        Explained { kind, lines: Vec::new() }
-    }
-
-    fn line(mut self, name: impl Into<String>, value: impl fmt::Display) -> Explained {
-        self.lines.push((name.into(), value.to_string()));
-        self
-    }
-
-    fn optional(self, name: &str, value: Option<impl fmt::Display>) -> Explained {
-        match value {
-            Some(value) => self.line(name, value),
-            None => self,
-        }
-    }
-}
-
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}; all of this is claimed, nothing was checked", self.kind)?;
-        let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        // What is claimed may try to command a terminal, or to look like a line of ours.
-        let shown = |value: &str| value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-        self.lines.iter().try_for_each(|(name, value)| writeln!(f, "  {name:width$}  {}", shown(value)))
-    }
-}
-
-impl Serialize for Explained {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", self.kind)?;
-        map.serialize_entry("claims", &self.lines)?;
-        map.end()
-    }
-}
-
 fn explain(bytes: &[u8]) -> Option<Explained> {
-    statement(bytes)
+    signed(bytes)
+        .or_else(|| statement::voucher(bytes))
         .or_else(|| saved(bytes))
         .or_else(|| answer(bytes))
         .or_else(|| collection(bytes))
@@ -113,14 +73,14 @@ fn explain(bytes: &[u8]) -> Option<Explained> {
         .or_else(|| ima(bytes))
 }
 
-/// A signed statement: an EAR, an enrolment record, or one of a kind that is not known here.
-fn statement(bytes: &[u8]) -> Option<Explained> {
+/// A signed statement: an EAR, an enrolment record, those of owners and auditors, or one of a kind that is not known here.
+fn signed(bytes: &[u8]) -> Option<Explained> {
     let claimed = ClaimedStatement::decode(bytes).ok()?;
     let payload = claimed.untrusted_payload();
     let explained = match claimed.content_type() {
         ear::CONTENT_TYPE => result(&Ear::decode_untrusted(payload).ok()?),
         enrolment::CONTENT_TYPE => record(&cbor::decode(payload, budget::STATEMENT_BYTES).ok()?),
-        other => Explained::new("signed statement").line("type", other),
+        other => statement::explain(other, payload)?,
     };
     Some(explained.line("signed by key id", hex(&claimed.key_id())))
 }
@@ -313,4 +273,5 @@ Examples:
   garant explain answer.bin      a node's saved answer
   garant explain node.record     an enrolment record
   garant explain result.ear      an attestation result
+  garant explain node.voucher    who handed a machine to whom; any statement of an owner or auditor
   garant explain ek.der          an EK certificate, also as it lies in NV";

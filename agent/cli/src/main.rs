@@ -10,6 +10,7 @@ mod draft;
 mod enroll;
 mod event_words;
 mod explain;
+mod explained;
 mod failure;
 mod input;
 mod kept_counters;
@@ -20,8 +21,11 @@ mod log;
 mod output;
 mod place;
 mod policy;
+mod public_key;
 mod quote_files;
 mod serve;
+mod statement;
+mod time;
 mod tpm_endorsement;
 mod verify;
 
@@ -55,6 +59,7 @@ enum Command {
     Landmark(landmark::Args),
     Log(log::Args),
     Policy(policy::Args),
+    Statement(statement::Args),
 }
 
 fn run(cli: Cli) -> Result<Answer, Failure> {
@@ -70,6 +75,7 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Landmark(args) => landmark::run(&args),
         Command::Log(args) => log::run(&args, &output),
         Command::Policy(args) => policy::run(&args, &output),
+        Command::Statement(args) => statement::run(&args, &output),
     }
 }
 
@@ -88,6 +94,7 @@ const EXAMPLES: &str = "\
 Examples:
   garant enroll node.example:8460 --out node.record
   garant verify node.example:8460 --policy policy.toml --record node.record
+  garant statement site sign site.toml --key auditor.key --out site.statement
   garant log boot.bin              what a boot event log says, and how much of it was measured
   garant log --json - < boot.bin   the same as JSON, from standard input
 
