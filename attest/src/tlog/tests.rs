@@ -20,6 +20,8 @@ struct Case {
     index: usize,
     origin: &'static str,
     extension: &'static str,
+    /// Name under which the log's key signs.
+    signer: &'static str,
     log_seed: u8,
     /// Name, seed, time.
     witnesses: Vec<(&'static str, u8, u64)>,
@@ -29,7 +31,7 @@ impl Case {
     fn good() -> Case {
         let leaves = (0..5u8).map(|n| vec![n; 4]).collect();
         let witnesses = vec![("w1.example", 11, 300), ("w2.example", 12, 100), ("w3.example", 13, 200)];
-        Case { leaves, index: 3, origin: ORIGIN, extension: "", log_seed: 1, witnesses }
+        Case { leaves, index: 3, origin: ORIGIN, extension: "", signer: ORIGIN, log_seed: 1, witnesses }
     }
 
     fn text(&self) -> String {
@@ -41,7 +43,7 @@ impl Case {
         tree.path(self.index).unwrap().iter().for_each(|node| text += &format!("{}\n", Base64::encode_string(node)));
         text += &format!("\n{body}\n");
         text +=
-            &line(&key(self.origin, Role::Log, self.log_seed), &secret(self.log_seed).sign(body.as_bytes()).to_bytes());
+            &line(&key(self.signer, Role::Log, self.log_seed), &secret(self.log_seed).sign(body.as_bytes()).to_bytes());
         for (name, seed, time) in &self.witnesses {
             let message = format!("cosignature/v1\ntime {time}\n{body}");
             let signature = secret(*seed).sign(message.as_bytes()).to_bytes();
@@ -125,6 +127,10 @@ fn another_leaf_index_or_node_is_not_included() {
 fn a_log_that_is_not_known_or_did_not_sign_proves_nothing() {
     let unknown = |origin: &str| Err(LogFault::UnknownLog { origin: origin.to_owned() });
     assert_eq!(Case { origin: "other.example", ..Case::good() }.verdict(), unknown("other.example"));
+    assert_eq!(
+        Case { origin: "other.example", signer: "other.example", ..Case::good() }.verdict(),
+        unknown("other.example")
+    );
     assert_eq!(Case { log_seed: 2, ..Case::good() }.verdict(), unknown(ORIGIN));
 }
 
