@@ -36,8 +36,8 @@ deps: ## install what is missing on Debian 12: packages, Rust toolchain, targets
 	@command -v rustup >/dev/null || { \
 	    echo "rustup is not installed: this Makefile changes no home folder by itself; install it from https://rustup.rs, then run make again" >&2; exit 1; }
 	@rustup show active-toolchain >/dev/null 2>&1 && \
-	    for target in $$(sed -n 's/^targets = \[\(.*\)\]/\1/p' rust-toolchain.toml | tr -d '",'); do \
-	        rustup target list --installed | grep -qx $$target || exit 1; done || { \
+	    ( for target in $$(sed -n 's/^targets = \[\(.*\)\]/\1/p' rust-toolchain.toml | tr -d '",'); do \
+	        rustup target list --installed | grep -qx $$target || exit 1; done ) || { \
 	    echo "==> installing the Rust toolchain that rust-toolchain.toml names"; rustup toolchain install --no-self-update; }
 
 build: deps ## build garant, and garantd as a static binary
