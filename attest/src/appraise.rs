@@ -299,7 +299,7 @@ const CONFIGURATION: usize = 5;
 const EXIT_BOOT_SERVICES: &[u8] = b"Exit Boot Services Invocation";
 const AFFIRMING: i8 = 2;
 const WARNING: i8 = 32;
-const CONTRAINDICATED: i8 = 96;
+pub(crate) const CONTRAINDICATED: i8 = 96;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -3,7 +3,7 @@
 //! The firmware version is the one in the quote, as the maker counts. A verdict here says what an advisory says, and no
 //! more: where an advisory names no version that this table could compare, the entry warns for all.
 
-use crate::{budget, tcg_names::Maker};
+use crate::{appraise::CONTRAINDICATED, budget, tcg_names::Maker, verdict::Verdict};
 use alloc::{
     string::{String, ToString},
     vec::Vec,
@@ -77,6 +77,29 @@ impl EndorsementStatus {
         let mut found: Vec<Finding> = hits.map(|(_, entry)| entry.finding()).collect();
         found.sort_by_key(|finding| core::cmp::Reverse(finding.status));
         found
+    }
+
+    /// Weighs all that is known against the chip whose keys these makers certified: a refused one takes a yes back. Gives
+    /// each finding once.
+    pub fn weigh(
+        &self,
+        makers: impl IntoIterator<Item = Maker>,
+        firmware_version: u64,
+        verdict: &mut Verdict,
+    ) -> Vec<Finding> {
+        let mut weighed: Vec<Finding> = Vec::new();
+        for finding in makers.into_iter().flat_map(|maker| self.findings(maker, firmware_version)) {
+            if weighed.contains(&finding) {
+                continue;
+            }
+            if finding.status == Status::Refused {
+                verdict.vector.hardware = CONTRAINDICATED;
+                verdict.withdraw(alloc::format!("endorsement status: {finding}"));
+            }
+            verdict.residual_trust.push(alloc::format!("chip: {finding}"));
+            weighed.push(finding);
+        }
+        weighed
     }
 }
 

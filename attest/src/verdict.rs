@@ -130,6 +130,18 @@ impl Verdict {
     pub fn parts(&self) -> [(&'static str, &PartVerdict); 4] {
         [("boot", &self.boot), ("place", &self.place), ("owner", &self.owner), ("workload", &self.workload)]
     }
+
+    /// Takes a yes back, for this reason: it is unknown then. A no stays.
+    pub fn withdraw(&mut self, reason: String) {
+        self.boot.reasons.insert(0, reason);
+        if self.boot.answer == Answer::Yes {
+            self.boot.answer = Answer::Unknown;
+            self.vector.instance_identity = 0;
+        }
+        if self.closed == Answer::Yes {
+            self.closed = Answer::Unknown;
+        }
+    }
 }
 
 /// AR4SI claims (draft-ietf-rats-ar4si §2.3): 0 no claim, 2..31 affirming, 32..95 warning, 96..127 contraindicated.

@@ -173,14 +173,20 @@ impl Node {
         let claims_digest = sha256(&FastEngine, &[&self.claims()]);
         let extra = wire::extra_data(&FastEngine, &root, &self.session_public(), &claims_digest).expect("encodable");
         let attest = self.attest(&extra);
-        let signature: Signature = self.ak.sign(&attest);
+        let signature = self.sign(&attest);
+        (attest, signature)
+    }
+
+    /// TPMT_SIGNATURE of the attestation key.
+    pub fn sign(&self, attest: &[u8]) -> Vec<u8> {
+        let signature: Signature = self.ak.sign(attest);
         let (r, s) = signature.split_bytes();
         let mut tpmt = vec![0x00, 0x18, 0x00, 0x0b];
         for half in [&r[..], &s[..]] {
             tpmt.extend((half.len() as u16).to_be_bytes());
             tpmt.extend(half);
         }
-        (attest, tpmt)
+        tpmt
     }
 
     /// TPMS_ATTEST with this qualifying data (TPM 2.0 Part 2, 10.12.8).

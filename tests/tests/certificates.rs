@@ -21,10 +21,10 @@ use garant_attest::{
     verdict::Basis,
 };
 use garant_channel::engine::FastEngine;
+use garant_tests::chain_world::{World, alternative_name, attribute, purpose, read, tcg_names, tlv};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints,
-    RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose,
+    NameConstraints, SerialNumber, date_time_ymd,
 };
 use std::collections::HashSet;
 
@@ -32,59 +32,13 @@ const YEAR: u64 = 31_557_600;
 /// The end of 2026.
 const NOW: u64 = 57 * YEAR - 86_400;
 
-/// A root, one authority and an endorsement key, all as they should be until a test changes one thing.
-struct World {
-    root: CertificateParams,
-    authority: CertificateParams,
-    ek: CertificateParams,
-    kind: RootKind,
-    makers: Vec<&'static str>,
-    keys: [KeyPair; 3],
+/// What the verifier says of that world.
+trait Validate {
+    fn validate(&self) -> Result<CertifiedEk, EkError>;
+    fn validate_at(&self, at: u64) -> Result<CertifiedEk, EkError>;
 }
 
-impl World {
-    fn new() -> World {
-        let mut ek = params("");
-        ek.distinguished_name = DistinguishedName::new();
-        ek.is_ca = IsCa::ExplicitNoCa;
-        ek.key_usages = vec![KeyUsagePurpose::KeyAgreement];
-        ek.extended_key_usages = vec![purpose(&[2, 23, 133, 8, 1])];
-        ek.custom_extensions = vec![alternative_name(&tcg_names("id:4E544300", "NPCT75x", "id:00070002"))];
-        World {
-            root: authority("root", BasicConstraints::Constrained(1)),
-            authority: authority("authority", BasicConstraints::Constrained(0)),
-            ek,
-            kind: RootKind::Discrete,
-            makers: vec!["NTC"],
-            keys: [(); 3].map(|()| KeyPair::generate().unwrap()),
-        }
-    }
-
-    fn root(&self) -> Issuer<'_, &KeyPair> {
-        Issuer::from_params(&self.root, &self.keys[0])
-    }
-
-    fn authority(&self) -> Issuer<'_, &KeyPair> {
-        Issuer::from_params(&self.authority, &self.keys[1])
-    }
-
-    fn root_certificate(&self) -> Certificate {
-        read(self.root.self_signed(&self.keys[0]).unwrap().der())
-    }
-
-    fn authority_certificate(&self) -> Certificate {
-        read(self.authority.signed_by(&self.keys[1], &self.root()).unwrap().der())
-    }
-
-    fn ek_der(&self) -> Vec<u8> {
-        self.ek.signed_by(&self.keys[2], &self.authority()).unwrap().der().to_vec()
-    }
-
-    fn roots(&self) -> Roots {
-        let makers = self.makers.iter().map(|maker| maker.parse().unwrap()).collect();
-        Roots::none().with(Root::new("the root".into(), self.kind, makers, self.root_certificate()))
-    }
-
+impl Validate for World {
     fn validate(&self) -> Result<CertifiedEk, EkError> {
         self.validate_at(NOW)
     }
@@ -98,56 +52,9 @@ fn rules<'a>(at: u64) -> ek::Rules<'a> {
     ek::Rules { chain: chain::Rules { at, allow_sha1: &[], revocations: &[] }, denied: &[] }
 }
 
-fn params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = date_time_ymd(2020, 1, 1);
-    params.not_after = date_time_ymd(2040, 1, 1);
-    params
-}
-
-fn authority(name: &str, constraints: BasicConstraints) -> CertificateParams {
-    let mut params = params(name);
-    params.is_ca = IsCa::Ca(constraints);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn read(der: &[u8]) -> Certificate {
-    Certificate::from_der(der).unwrap()
-}
-
-fn purpose(oid: &[u64]) -> ExtendedKeyUsagePurpose {
-    ExtendedKeyUsagePurpose::Other(oid.to_vec())
-}
-
-fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let body = parts.concat();
-    assert!(body.len() < 256);
-    let length = if body.len() < 128 { vec![body.len() as u8] } else { vec![0x81, body.len() as u8] };
-    [&[tag][..], &length, &body].concat()
-}
-
-/// A directory name of TCG attributes 2.23.133.2.n, one RDN each.
-fn tcg_names(maker: &str, model: &str, version: &str) -> Vec<u8> {
-    let attributes = [(1, maker), (2, model), (3, version)].map(|(last, text)| tlv(0x31, &[&attribute(last, text)]));
-    tlv(0x30, &attributes.each_ref().map(|set| set.as_slice()))
-}
-
-fn attribute(last: u8, text: &str) -> Vec<u8> {
-    tlv(0x30, &[&[0x06, 0x05, 0x67, 0x81, 0x05, 0x02, last], &tlv(0x0c, &[text.as_bytes()])])
-}
-
-fn alternative_name(directory_name: &[u8]) -> CustomExtension {
-    let mut san = CustomExtension::from_oid_content(&[2, 5, 29, 17], tlv(0x30, &[&tlv(0xa4, &[directory_name])]));
-    san.set_criticality(true);
-    san
-}
-
 #[test]
 fn a_sound_chain_gives_the_key_its_names_its_links_and_the_earliest_end() {
-    let mut world = World::new();
+    let mut world = World::sound();
     world.authority.not_after = date_time_ymd(2030, 1, 1);
     let der = world.ek_der();
     let ek = ek::validate(&FastEngine, &der, &[world.authority_certificate()], &world.roots(), rules(NOW)).unwrap();
@@ -166,7 +73,7 @@ fn the_basis_is_what_the_kind_of_root_is_worth() {
         (RootKind::Virtual, Basis::Testimony("the root".into())),
         (RootKind::Test, Basis::Test),
     ] {
-        let world = World { kind, ..World::new() };
+        let world = World { kind, ..World::sound() };
         assert!(world.validate().unwrap().links().iter().all(|link| link.basis == basis), "{kind}");
     }
 }
@@ -177,7 +84,7 @@ type Fault = (&'static str, fn(&mut World), fn(&EkError) -> bool);
 #[test]
 fn each_fault_is_refused_by_its_own_check() {
     for (name, make, is_expected) in FAULTS {
-        let mut world = World::new();
+        let mut world = World::sound();
         make(&mut world);
         let error = world.validate().expect_err(name);
         assert!(is_expected(&error), "{name}: {error:?}");
@@ -314,12 +221,12 @@ const FAULTS: &[Fault] = &[
 #[test]
 fn a_key_or_an_authority_with_the_roca_fingerprint_is_refused() {
     let weak = || KeyPair::from_pem(include_str!("roca_key.pem")).unwrap();
-    let mut world = World::new();
+    let mut world = World::sound();
     world.keys[2] = weak();
     world.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
     assert_eq!(world.validate(), Err(EkError::Roca));
     for which in 0..2 {
-        let mut world = World::new();
+        let mut world = World::sound();
         world.keys[which] = weak();
         assert!(matches!(world.validate(), Err(EkError::Chain(ChainError::Roca { .. }))));
     }
@@ -340,7 +247,7 @@ fn two_makers() -> CustomExtension {
 /// What real chains have and strict validators refuse.
 #[test]
 fn each_allowance_is_needed_and_goes_no_further() {
-    let mut world = World::new();
+    let mut world = World::sound();
     world.authority.custom_extensions.push({
         let mut policies =
             CustomExtension::from_oid_content(&[2, 5, 29, 32], tlv(0x30, &[&tlv(0x30, &[&[6, 3, 0x2a, 3, 4]])]));
@@ -360,7 +267,7 @@ fn each_allowance_is_needed_and_goes_no_further() {
     assert_eq!(ek.expires(), u64::try_from(date_time_ymd(2040, 1, 1).unix_timestamp()).unwrap(), "ends with the root");
     assert!(matches!(world.validate_at(71 * YEAR), Err(EkError::Chain(ChainError::Expired { .. }))), "not beyond it");
 
-    let mut cloud = World { kind: RootKind::Virtual, ..World::new() };
+    let mut cloud = World { kind: RootKind::Virtual, ..World::sound() };
     cloud.ek.extended_key_usages = vec![];
     cloud.ek.custom_extensions = vec![];
     assert_eq!(cloud.validate().unwrap().names(), None);
@@ -368,7 +275,7 @@ fn each_allowance_is_needed_and_goes_no_further() {
 
 #[test]
 fn the_end_of_all_time_is_an_end() {
-    let mut world = World::new();
+    let mut world = World::sound();
     for params in [&mut world.root, &mut world.authority, &mut world.ek] {
         params.not_after = date_time_ymd(9999, 12, 31);
     }
@@ -377,7 +284,7 @@ fn the_end_of_all_time_is_an_end() {
 
 #[test]
 fn a_self_made_authority_of_the_same_name_vouches_for_nothing() {
-    let (real, forged) = (World::new(), World::new());
+    let (real, forged) = (World::sound(), World::sound());
     let refused = |intermediates: &[Certificate]| {
         let found = ek::validate(&FastEngine, &forged.ek_der(), intermediates, &real.roots(), rules(NOW));
         matches!(found, Err(EkError::Chain(ChainError::Certificate { error: CertificateError::Signature, .. })))
@@ -394,7 +301,7 @@ fn a_self_made_authority_of_the_same_name_vouches_for_nothing() {
 
 #[test]
 fn a_chain_without_its_authority_names_whom_it_lacks() {
-    let world = World::new();
+    let world = World::sound();
     let found = ek::validate(&FastEngine, &world.ek_der(), &[], &world.roots(), rules(NOW));
     assert_eq!(found, Err(EkError::Chain(ChainError::Unanchored { issuer: "CN=authority".into() })));
     let found =
@@ -404,7 +311,7 @@ fn a_chain_without_its_authority_names_whom_it_lacks() {
 
 #[test]
 fn a_root_that_is_not_self_signed_anchors_by_name_and_key() {
-    let world = World::new();
+    let world = World::sound();
     let makers = vec!["NTC".parse().unwrap()];
     let roots =
         Roots::none().with(Root::new("global".into(), RootKind::Discrete, makers, world.authority_certificate()));
@@ -414,7 +321,7 @@ fn a_root_that_is_not_self_signed_anchors_by_name_and_key() {
 
 #[test]
 fn authorities_of_one_name_do_not_make_the_search_grow() {
-    let mut world = World::new();
+    let mut world = World::sound();
     world.root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     world.authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     // all named "authority" and signed by the same key: every order of them is a path
@@ -436,7 +343,7 @@ fn authorities_of_one_name_do_not_make_the_search_grow() {
 
 #[test]
 fn a_denied_key_does_not_count_whoever_certified_it() {
-    let world = World::new();
+    let world = World::sound();
     let ek = world.validate().unwrap();
     let denied = [[0; 32], ek.public_key().id(&RustEngine).unwrap()];
     let rules = ek::Rules { denied: &denied, ..rules(NOW) };
@@ -446,7 +353,7 @@ fn a_denied_key_does_not_count_whoever_certified_it() {
 
 #[test]
 fn framing_in_nv_is_removed_and_what_follows_is_ignored() {
-    let world = World::new();
+    let world = World::sound();
     let der = world.ek_der();
     let header = [&[0x10, 0x01, 0x00][..], &(der.len() as u16 + 2).to_be_bytes(), &[0x10, 0x02]].concat();
     let authority = world.authority_certificate();
@@ -473,7 +380,7 @@ fn framing_in_nv_is_removed_and_what_follows_is_ignored() {
 
 #[test]
 fn no_byte_of_a_certificate_can_change() {
-    let world = World::new();
+    let world = World::sound();
     let (der, authorities, roots) = (world.ek_der(), [world.authority_certificate()], world.roots());
     assert!(ek::validate(&FastEngine, &der, &authorities, &roots, rules(NOW)).is_ok());
     for at in 0..der.len() {
@@ -488,25 +395,10 @@ fn no_byte_of_a_certificate_can_change() {
 
 #[test]
 fn a_revoked_key_an_outdated_list_and_a_list_of_another_signer_are_refused() {
-    let mut world = World::new();
+    let mut world = World::sound();
     world.ek.serial_number = Some(SerialNumber::from(7));
-    let list = |serial: u64, next_update, signer: &KeyPair| {
-        let revoked = RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2025, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2025, 1, 1),
-            next_update,
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: vec![revoked],
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let crl = params.signed_by(&Issuer::from_params(&world.authority, signer)).unwrap();
-        Crl::from_der(crl.der()).unwrap()
+    let list = |serial: u64, until_year, signer: &KeyPair| {
+        Crl::from_der(&world.revocation_list(serial, until_year, signer)).unwrap()
     };
     let check = |crl: Crl| {
         let revocations = [crl];
@@ -518,12 +410,12 @@ fn a_revoked_key_an_outdated_list_and_a_list_of_another_signer_are_refused() {
         Err(EkError::Chain(ChainError::Revocation { error, .. })) => error,
         other => panic!("{other:?}"),
     };
-    let soon = date_time_ymd(2027, 1, 1);
-    let other = check(list(8, soon, &world.keys[1])).unwrap();
-    assert_eq!(other.expires(), u64::try_from(soon.unix_timestamp()).unwrap(), "nextUpdate ends what it says");
-    assert!(matches!(fault(check(list(7, soon, &world.keys[1]))), CrlError::Revoked { .. }));
-    assert!(matches!(fault(check(list(8, date_time_ymd(2025, 6, 1), &world.keys[1]))), CrlError::NotOfNow { .. }));
-    assert_eq!(fault(check(list(8, soon, &world.keys[2]))), CrlError::Signature);
+    let other = check(list(8, 2027, &world.keys[1])).unwrap();
+    let end = u64::try_from(date_time_ymd(2027, 12, 31).unix_timestamp()).unwrap();
+    assert_eq!(other.expires(), end, "nextUpdate ends what it says");
+    assert!(matches!(fault(check(list(7, 2027, &world.keys[1]))), CrlError::Revoked { .. }));
+    assert!(matches!(fault(check(list(8, 2025, &world.keys[1]))), CrlError::NotOfNow { .. }));
+    assert_eq!(fault(check(list(8, 2027, &world.keys[2]))), CrlError::Signature);
 }
 
 #[test]
@@ -535,7 +427,7 @@ fn a_signature_by_rsa_p384_and_p521_authorities_counts() {
         &rcgen::PKCS_ECDSA_P384_SHA384,
         &rcgen::PKCS_ECDSA_P521_SHA512,
     ] {
-        let mut world = World::new();
+        let mut world = World::sound();
         world.keys[1] = KeyPair::generate_for(algorithm).unwrap();
         assert!(world.validate().is_ok(), "{algorithm:?}");
     }
@@ -543,8 +435,8 @@ fn a_signature_by_rsa_p384_and_p521_authorities_counts() {
 
 #[test]
 fn the_node_is_named_after_its_ecc_key_in_whatever_order_its_keys_come() {
-    let ecc = World::new();
-    let mut rsa = World::new();
+    let ecc = World::sound();
+    let mut rsa = World::sound();
     rsa.keys[2] = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     rsa.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
     let (ecc, rsa) = (ecc.validate().unwrap(), rsa.validate().unwrap());
@@ -593,7 +485,7 @@ fn the_keys_of_a_test_authority_are_certified_and_rest_on_a_test() {
         let in_nv = tpm.nv_read(&nv, 512, &mut buffer).unwrap();
         let ek = ek::validate(&FastEngine, in_nv, &authorities, &roots, rules(now)).unwrap();
         assert!(ek.links().iter().all(|link| link.basis == Basis::Test));
-        let world = World::new();
+        let world = World::sound();
         assert!(ek::validate(&FastEngine, in_nv, &authorities, &world.roots(), rules(now)).is_err());
         eks.push(ek);
     }

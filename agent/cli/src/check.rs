@@ -12,12 +12,13 @@ use crate::{
     output::{Answer, Output},
     policy,
     quote_files::{self, KeptKey, QuoteFiles, bytes_of_hex},
-    tpm_endorsement::{Endorsement, Enrolled},
+    tpm_endorsement::{self, Chip, Endorsement, Enrolled},
 };
 use garant_attest::{
     appraise::{Facts, Standing, appraise, has_exit},
     budget,
     counters::{self, CounterState},
+    ek::CertifiedEk,
     measured::{MeasuredBoot, PcrState, Sent, SentIma, SentLog, measure},
     policy::Policy,
     quote::{self, QuoteError, SignedQuote},
@@ -51,15 +52,8 @@ pub(crate) struct Args {
     /// The attestation key: PEM, TPMT_PUBLIC or TPM2B_PUBLIC. JSON evidence carries one.
     #[arg(long)]
     ak: Option<PathBuf>,
-    /// The endorsement key's certificate, as it lies in NV or in a file.
-    #[arg(long)]
-    ek_cert: Option<PathBuf>,
-    /// Roots to believe instead of the built-in ones, PEM or DER; one that is not among those is of kind `test`.
-    #[arg(long)]
-    ca: Vec<PathBuf>,
-    /// Authorities between endorsement key and root, PEM or DER.
-    #[arg(long)]
-    intermediates: Vec<PathBuf>,
+    #[command(flatten)]
+    endorsement: tpm_endorsement::Files,
     /// The expected qualifying data, in hexadecimal.
     #[arg(long)]
     nonce: Option<String>,
@@ -86,7 +80,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         ima: args.ima.as_deref().map(|file| input::read(file, budget::IMA_BYTES)).transpose()?,
         key: args.ak.as_deref().map(|file| input::read(file, budget::IDENTITY_BYTES)).transpose()?,
         nonce: args.nonce.as_deref().map(nonce).transpose()?,
-        endorsement: Endorsement::read(args.ek_cert.as_deref(), &args.ca, &args.intermediates)?,
+        endorsement: Endorsement::read(&args.endorsement)?,
         enrolled: Enrolled::read(args.record.as_deref(), args.witness.as_deref())?,
         counters: args.state.clone().map(KeptCounters::read).transpose()?,
     };
@@ -140,13 +134,29 @@ impl Examination<'_> {
         let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
         let pcrs = quote.pcrs(&FastEngine, &values).map_err(refused)?;
         self.passed("pcrDigest", "the PCR values are those that were signed".to_owned());
-        let failed = self.endorsement(&quote, key, &beside.endorsement);
+        let endorsed = self.endorsement(&quote, key, &beside.endorsement);
         let state = self.counters(&quote, key, beside.counters.as_ref())?;
         let ima = beside.ima.as_deref().map(|list| SentIma { first: 0, list });
         let sent = Sent { log: beside.log.as_deref(), ima, proven_ledger_pcr: None };
         let boot = measure(&FastEngine, pcrs, sent, None);
+        let failed = endorsed.as_ref().err().cloned();
         let failed = failed.or_else(|| failed_counters(state)).or(self.replay(&boot, ima.is_some()));
-        let verdict = self.verdict(&boot, state, key, beside);
+        let ak_name = key.area().map(|area| area.name().as_bytes().to_vec()).unwrap_or_default();
+        let chip = self.enrolment(&ak_name, beside);
+        let facts = Facts {
+            boot: &boot,
+            counters: state,
+            standing: chip.as_ref().map_or(Standing::NotEnrolled, |chip| chip.standing(&ak_name)),
+            configuration: None,
+            channel: Kind::None,
+            // Files prove no time: only a nonce of the asker's own does, and then the evidence is as old as this run.
+            age_s: if beside.nonce.is_some() { 0 } else { u64::MAX },
+            expires: chip.as_ref().map(Chip::expires),
+        };
+        let mut verdict = appraise(&FastEngine, facts, self.policy);
+        let eks = chip.iter().flat_map(Chip::eks).chain(endorsed.iter().flatten());
+        let (outcome, found) = beside.endorsement.weigh(eks, quote.firmware_version(), &mut verdict);
+        self.add("endorsement status", outcome, found);
         Ok((verdict.boot.answer, self.report(failed, &boot, &verdict)))
     }
 
@@ -193,23 +203,26 @@ impl Examination<'_> {
         Ok(quote)
     }
 
-    fn endorsement(&mut self, quote: &SignedQuote, key: &KeptKey, endorsement: &Endorsement) -> Option<String> {
-        match endorsement.validate(self.policy) {
+    /// The certified key, where a certificate was given.
+    fn endorsement(
+        &mut self,
+        quote: &SignedQuote,
+        key: &KeptKey,
+        endorsement: &Endorsement,
+    ) -> Result<Option<CertifiedEk>, String> {
+        let certified = endorsement.validate(self.policy).transpose().map_err(|fault| {
+            self.add("endorsement key", Outcome::Failed, fault.to_string());
+            format!("endorsement key: {fault}")
+        })?;
+        match &certified {
             None => self.not_done("endorsement key", "give --ek-cert"),
-            Some(Ok(certified)) => {
-                self.passed("endorsement key", format!("certified by {} ({})", certified.root(), certified.kind()));
-            }
-            Some(Err(fault)) => {
-                let why = format!("endorsement key: {fault}");
-                self.add("endorsement key", Outcome::Failed, fault.to_string());
-                return Some(why);
-            }
+            Some(ek) => self.passed("endorsement key", format!("certified by {} ({})", ek.root(), ek.kind())),
         }
         match key.area().and_then(|area| endorsement.parent(area, quote.qualified_signer())) {
             Some(parent) => self.passed("qualifiedSigner", parent.to_owned()),
             None => self.not_done("qualifiedSigner", "the parent of the attestation key is not known"),
         }
-        None
+        Ok(certified)
     }
 
     /// Compares, and remembers the higher counters.
@@ -267,39 +280,23 @@ impl Examination<'_> {
         None
     }
 
-    fn verdict(&mut self, boot: &MeasuredBoot<'_>, state: CounterState, key: &KeptKey, beside: &Beside) -> Verdict {
-        let ak_name = key.area().map(|area| area.name().as_bytes().to_vec()).unwrap_or_default();
-        let enrolled =
-            beside.enrolled.as_ref().map(|enrolled| enrolled.open(&ak_name, &beside.endorsement, self.policy));
-        let standing = match enrolled.as_ref() {
-            None => {
-                self.not_done("enrolment", "no record: nothing shows that this key lives in a TPM");
-                Standing::NotEnrolled
-            }
-            Some(Err(why)) => {
-                self.add("enrolment", Outcome::Failed, why.clone());
-                Standing::NotEnrolled
-            }
-            Some(Ok(chip)) => {
-                self.passed(
-                    "enrolment",
-                    "the witness says that this key lives in the TPM of that certificate".to_owned(),
-                );
-                chip.standing(&ak_name)
-            }
+    /// The chip that a record binds to the attestation key.
+    fn enrolment(&mut self, ak_name: &[u8], beside: &Beside) -> Option<Chip> {
+        let Some(enrolled) = &beside.enrolled else {
+            self.not_done("enrolment", "no record: nothing shows that this key lives in a TPM");
+            return None;
         };
-        let expires = enrolled.as_ref().and_then(|chip| chip.as_ref().ok()).map(|chip| chip.expires());
-        let facts = Facts {
-            boot,
-            counters: state,
-            standing,
-            configuration: None,
-            channel: Kind::None,
-            // Files prove no time: only a nonce of the asker's own does, and then the evidence is as old as this run.
-            age_s: if beside.nonce.is_some() { 0 } else { u64::MAX },
-            expires,
-        };
-        appraise(&FastEngine, facts, self.policy)
+        match enrolled.open(ak_name, &beside.endorsement, self.policy) {
+            Ok(chip) => {
+                let detail = "the witness says that this key lives in the TPM of that certificate";
+                self.passed("enrolment", detail.to_owned());
+                Some(chip)
+            }
+            Err(why) => {
+                self.add("enrolment", Outcome::Failed, why);
+                None
+            }
+        }
     }
 
     fn rejected(&mut self, refused: Refused) -> Report {

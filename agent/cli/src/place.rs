@@ -32,6 +32,9 @@ pub(crate) struct Trust {
     /// Revocation list of a TPM maker.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
+    /// What is known against chips (TOML) instead of the table that comes with garant.
+    #[arg(long, value_name = "FILE")]
+    endorsement: Option<PathBuf>,
 }
 
 impl Trust {
@@ -41,6 +44,7 @@ impl Trust {
             roots: self.roots.clone(),
             authorities: self.ca.clone(),
             revocations: self.crl.clone(),
+            endorsement: self.endorsement.clone(),
             policy: policy.map(Path::to_owned),
         }
     }

@@ -1,56 +1,85 @@
 //! What files say of the TPM behind an attestation key: its endorsement certificate, and an enrolment record.
 
-use crate::{failure::Failure, input, quote_files::bare};
+use crate::{check_report::Outcome, failure::Failure, input, place::failure, quote_files::bare};
 use garant_attest::{
     appraise::Standing,
     budget,
     certificate::Certificate,
     chain,
+    crl::Crl,
     ek::{self, CertifiedEk, EkError},
+    endorsement::{EndorsementStatus, Status},
     engine::PublicKey,
     enrolment::EnrolledNode,
     pem,
     policy::{Policy, RootClass},
     public_area::{self, AttestationKey, Name},
     roots::{Root, RootKind, Roots},
-    tcg_names,
-    verdict::Link,
+    tcg_names::{self, Maker},
+    verdict::{Link, Verdict},
 };
 use garant_channel::engine::FastEngine;
 use garant_hw::tpm::templates::EK_TEMPLATES;
+use garant_verifier::sources::{read_endorsement, read_revocations};
 use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// An endorsement certificate, and whom to believe about it; nothing is checked yet.
+/// Whom to believe about a TPM, and what is known against it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Files {
+    /// The endorsement key's certificate, as it lies in NV or in a file.
+    #[arg(long)]
+    ek_cert: Option<PathBuf>,
+    /// Roots to believe instead of the built-in ones, PEM or DER; one that is not among those is of kind `test`.
+    #[arg(long)]
+    ca: Vec<PathBuf>,
+    /// Authorities between endorsement key and root, PEM or DER.
+    #[arg(long)]
+    intermediates: Vec<PathBuf>,
+    /// Revocation list of a TPM maker.
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+    /// What is known against chips (TOML) instead of the table that comes with garant.
+    #[arg(long, value_name = "FILE")]
+    endorsement: Option<PathBuf>,
+}
+
+/// An endorsement certificate, whom to believe about it, and what is known against chips; nothing is checked yet.
 pub(crate) struct Endorsement {
     certificate: Option<Vec<u8>>,
     authorities: Option<Vec<Certificate>>,
     intermediates: Vec<Certificate>,
+    revocations: Vec<Crl>,
+    status: EndorsementStatus,
 }
 
 impl Endorsement {
     /// Reads the files that are named.
-    pub(crate) fn read(
-        certificate: Option<&Path>,
-        authorities: &[PathBuf],
-        intermediates: &[PathBuf],
-    ) -> Result<Endorsement, Failure> {
+    pub(crate) fn read(files: &Files) -> Result<Endorsement, Failure> {
         let all = |files: &[PathBuf]| -> Result<Vec<Certificate>, Failure> {
             let read: Result<Vec<Vec<Certificate>>, Failure> = files.iter().map(|file| certificates(file)).collect();
             Ok(read?.into_iter().flatten().collect())
         };
+        let revocations: Result<Vec<_>, _> = files.crl.iter().map(|file| read_revocations(file)).collect();
         Ok(Endorsement {
-            certificate: certificate.map(first_der).transpose()?,
-            authorities: if authorities.is_empty() { None } else { Some(all(authorities)?) },
-            intermediates: all(intermediates)?,
+            certificate: files.ek_cert.as_deref().map(first_der).transpose()?,
+            authorities: if files.ca.is_empty() { None } else { Some(all(&files.ca)?) },
+            intermediates: all(&files.intermediates)?,
+            revocations: revocations.map_err(failure)?.concat(),
+            status: read_endorsement(files.endorsement.as_deref()).map_err(failure)?,
         })
     }
 
-    /// Checks the certificate and all above it; `None` where none was named.
+    /// Checks the certificate and all above it, and that the policy does not deny it; `None` where none was named.
     pub(crate) fn validate(&self, policy: Option<&Policy>) -> Option<Result<CertifiedEk, EkError>> {
-        self.certificate.as_deref().map(|in_nv| self.validate_der(in_nv, &[], policy))
+        let certified = self.validate_der(self.certificate.as_deref()?, &[], policy);
+        Some(certified.and_then(|ek| {
+            let id = ek.public_key().id(&FastEngine);
+            let is_denied = id.zip(policy).is_some_and(|(id, policy)| policy.denies_ek(&id));
+            if is_denied { Err(EkError::Denied) } else { Ok(ek) }
+        }))
     }
 
     /// How the attestation key hangs on the TPM's keys, where its Qualified Name tells.
@@ -71,6 +100,26 @@ impl Endorsement {
         is_child.then_some("a child of the certified endorsement key")
     }
 
+    /// Weighs what is known against the chip with these keys into a verdict, and says what that is.
+    pub(crate) fn weigh<'e>(
+        &self,
+        eks: impl Iterator<Item = &'e CertifiedEk>,
+        firmware_version: u64,
+        verdict: &mut Verdict,
+    ) -> (Outcome, String) {
+        let makers: Vec<Maker> = eks.filter_map(|ek| Some(ek.names()?.maker)).collect();
+        if makers.is_empty() {
+            return (Outcome::NotDone, "no certified endorsement key names its maker".to_owned());
+        }
+        let findings = self.status.weigh(makers, firmware_version, verdict);
+        let is_refused = findings.iter().any(|finding| finding.status == Status::Refused);
+        let outcome = if is_refused { Outcome::Failed } else { Outcome::Passed };
+        let words: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let known = if words.is_empty() { "nothing is known against this chip".to_owned() } else { words.join("; ") };
+        (outcome, format!("{known} (table of {})", self.status.version()))
+    }
+
+    /// Keys that the policy denies pass: the appraisal says `no` of them.
     fn validate_der(
         &self,
         in_nv: &[u8],
@@ -78,15 +127,12 @@ impl Endorsement {
         policy: Option<&Policy>,
     ) -> Result<CertifiedEk, EkError> {
         let sha1: Vec<[u8; 32]> = policy.iter().flat_map(|policy| policy.sha1_authorities()).collect();
-        let chain = chain::Rules { at: now(), allow_sha1: &sha1, revocations: &[] };
+        let chain = chain::Rules { at: now(), allow_sha1: &sha1, revocations: &self.revocations };
         let mut intermediates: Vec<Certificate> = self.intermediates.iter().chain(more).cloned().collect();
         let in_nv_too = ek::certificates_in_nv(in_nv).into_iter().skip(1);
         intermediates.extend(in_nv_too.filter_map(|der| Certificate::from_der(der).ok()));
         let roots = self.roots(in_nv);
-        let certified = ek::validate(&FastEngine, in_nv, &intermediates, &roots, ek::Rules { chain, denied: &[] })?;
-        let id = certified.public_key().id(&FastEngine);
-        let is_denied = id.zip(policy).is_some_and(|(id, policy)| policy.denies_ek(&id));
-        if is_denied { Err(EkError::Denied) } else { Ok(certified) }
+        ek::validate(&FastEngine, in_nv, &intermediates, &roots, ek::Rules { chain, denied: &[] })
     }
 
     /// The makers' roots, or those that were named: each of the kind that it has there, else of kind `test`.
@@ -165,6 +211,11 @@ impl Chip {
             node_ids: &self.ids,
             ak_name,
         }
+    }
+
+    /// The endorsement keys that the record names.
+    pub(crate) fn eks(&self) -> &[CertifiedEk] {
+        &self.eks
     }
 
     /// The earliest end among the certificates.

@@ -15,7 +15,7 @@ use garant_attest::{
     crl::Crl,
     ear::{Ear, Issue, Subject},
     ek::{self, CertifiedEk, EkError},
-    endorsement::{EndorsementStatus, Status},
+    endorsement::EndorsementStatus,
     engine::PublicKey,
     enrolment::EnrolledNode,
     node_id::NodeId,
@@ -214,7 +214,7 @@ pub fn judge(rules: &Rulebook, answered: &Answered<'_>, record: Option<&Standing
     };
     let mut verdict = appraise(&FastEngine, facts, rules.policy.as_ref());
     if let Err(fault) = identity {
-        withdraw(&mut verdict, format!("check boot identity: {fault}"));
+        verdict.withdraw(format!("check boot identity: {fault}"));
     }
     if let Some(record) = record {
         weigh_chip(rules, record, verified.quote().firmware_version(), &mut verdict);
@@ -232,32 +232,7 @@ pub fn judge(rules: &Rulebook, answered: &Answered<'_>, record: Option<&Standing
 /// What is known against the chip.
 fn weigh_chip(rules: &Rulebook, record: &StandingRecord<'_>, firmware_version: u64, verdict: &mut Verdict) {
     let makers = record.eks.iter().filter_map(|ek| Some(ek.names()?.maker));
-    let findings = makers.flat_map(|maker| rules.status.findings(maker, firmware_version));
-    let mut seen: Vec<String> = Vec::new();
-    for finding in findings {
-        let text = finding.to_string();
-        if seen.contains(&text) {
-            continue;
-        }
-        if finding.status == Status::Refused {
-            verdict.vector.hardware = CONTRAINDICATED;
-            withdraw(verdict, format!("endorsement status: {text}"));
-        }
-        verdict.residual_trust.push(format!("chip: {text}"));
-        seen.push(text);
-    }
-}
-
-/// A yes that something takes back is unknown; a no stays.
-fn withdraw(verdict: &mut Verdict, reason: String) {
-    verdict.boot.reasons.insert(0, reason);
-    if verdict.boot.answer == Answer::Yes {
-        verdict.boot.answer = Answer::Unknown;
-        verdict.vector.instance_identity = 0;
-    }
-    if verdict.closed == Answer::Yes {
-        verdict.closed = Answer::Unknown;
-    }
+    rules.status.weigh(makers, firmware_version, verdict);
 }
 
 /// An answer that fails a check of its own, or none at all, proves nothing about the machine.
@@ -319,6 +294,3 @@ fn lifetime(rules: &Rulebook, age: Duration) -> Duration {
 fn seconds(age: Duration) -> u64 {
     age.as_secs().saturating_add(u64::from(age.subsec_nanos() > 0))
 }
-
-/// AR4SI: contraindicated (draft-ietf-rats-ar4si §2.3.2).
-const CONTRAINDICATED: i8 = 96;

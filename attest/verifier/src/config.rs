@@ -43,6 +43,8 @@ pub struct Configuration {
     /// Revocation lists.
     #[serde(default)]
     pub revocations: Vec<PathBuf>,
+    /// What is known against chips, instead of the table that comes with this release.
+    pub endorsement: Option<PathBuf>,
     /// Folder of records by re-enrolment keys of the policy.
     pub reenrolments: Option<PathBuf>,
     /// aud of every result.
@@ -127,7 +129,13 @@ impl Configuration {
 
     fn anchor(&mut self, folder: &Path) {
         let required = [&mut self.key, &mut self.policy, &mut self.store];
-        let optional = [&mut self.certificate, &mut self.certificate_key, &mut self.roots, &mut self.reenrolments];
+        let optional = [
+            &mut self.certificate,
+            &mut self.certificate_key,
+            &mut self.roots,
+            &mut self.endorsement,
+            &mut self.reenrolments,
+        ];
         let lists = self.ca.iter_mut().chain(&mut self.revocations);
         for path in required.into_iter().chain(optional.into_iter().flatten()).chain(lists) {
             *path = folder.join(&*path);
@@ -140,6 +148,7 @@ impl Configuration {
             roots: self.roots.clone(),
             authorities: self.ca.clone(),
             revocations: self.revocations.clone(),
+            endorsement: self.endorsement.clone(),
             policy: Some(self.policy.clone()),
         }
     }
@@ -222,7 +231,11 @@ mod tests {
             EXAMPLE.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
         let all = Configuration::parse(&commented).unwrap();
         assert!(
-            all.certificate.is_some() && all.roots.is_some() && all.reenrolments.is_some() && all.audience.is_some()
+            all.certificate.is_some()
+                && all.roots.is_some()
+                && all.endorsement.is_some()
+                && all.reenrolments.is_some()
+                && all.audience.is_some()
         );
     }
 

@@ -8,7 +8,7 @@ use garant_attest::{
     budget,
     certificate::{Certificate, is_same_name},
     crl::Crl,
-    endorsement::EndorsementStatus,
+    endorsement::{EndorsementStatus, StatusError},
     pem,
     policy::Policy,
     roots::{Root, RootKind, Roots},
@@ -30,6 +30,8 @@ pub struct Sources {
     pub authorities: Vec<PathBuf>,
     /// Revocation lists, DER or PEM.
     pub revocations: Vec<PathBuf>,
+    /// What is known against chips, instead of the table that comes with this release.
+    pub endorsement: Option<PathBuf>,
     /// The policy; without one every answer is unknown.
     pub policy: Option<PathBuf>,
 }
@@ -56,10 +58,7 @@ impl Sources {
         }
         let revocations: Vec<Crl> =
             self.revocations.iter().map(|path| read_revocations(path)).collect::<Result<Vec<_>, _>>()?.concat();
-        let status = EndorsementStatus::of_release().map_err(|error| VerifierError::Configuration {
-            path: PathBuf::from("endorsement status"),
-            what: error.to_string(),
-        })?;
+        let status = read_endorsement(self.endorsement.as_deref())?;
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
         Ok(Rulebook::new(roots, intermediates, revocations, status, policy))
     }
@@ -80,10 +79,25 @@ pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, VerifierError>
     if certificates.is_empty() { Err(fault("holds no certificate".to_owned())) } else { Ok(certificates) }
 }
 
-fn read_revocations(path: &Path) -> Result<Vec<Crl>, VerifierError> {
+/// Reads what is known against chips; the table of this release where no file is named.
+pub fn read_endorsement(path: Option<&Path>) -> Result<EndorsementStatus, VerifierError> {
+    let fault = |path: &Path, error: StatusError| VerifierError::Configuration {
+        path: path.to_owned(),
+        what: error.to_string(),
+    };
+    let Some(path) = path else {
+        return EndorsementStatus::of_release().map_err(|error| fault(Path::new("endorsement status"), error));
+    };
+    EndorsementStatus::parse(&read_text(path, budget::ROOTS_BYTES)?).map_err(|error| fault(path, error))
+}
+
+/// Reads every revocation list of a PEM or DER file.
+pub fn read_revocations(path: &Path) -> Result<Vec<Crl>, VerifierError> {
     let fault = |what: String| VerifierError::Certificate { path: path.to_owned(), what };
     let ders = read_blocks(path, "X509 CRL")?;
-    ders.iter().map(|der| Crl::from_der(der).map_err(|error| fault(error.to_string()))).collect()
+    let read = ders.iter().map(|der| Crl::from_der(der).map_err(|error| fault(error.to_string())));
+    let lists: Vec<Crl> = read.collect::<Result<_, _>>()?;
+    if lists.is_empty() { Err(fault("holds no revocation list".to_owned())) } else { Ok(lists) }
 }
 
 /// The DER of every block with this label, or the whole file where it is no PEM.
