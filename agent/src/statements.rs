@@ -7,8 +7,8 @@ use crate::budget::{FOLDER_ENTRIES, FOLDER_READ_INTERVAL, LANDMARK_WORD_LIFE};
 use bytes::Bytes;
 use garant_attest::{
     budget::{CARRIED_BYTES, CARRIED_STATEMENT_BYTES, CARRIED_STATEMENTS},
+    carried::Kind,
     cbor::{self, CborError},
-    cose::ClaimedStatement,
     wire::Statements,
 };
 use std::{
@@ -163,7 +163,7 @@ fn read_statement(path: &Path) -> io::Result<Bytes> {
     if bytes.len() > CARRIED_STATEMENT_BYTES {
         return Err(io::Error::other(format!("longer than {CARRIED_STATEMENT_BYTES} bytes")));
     }
-    ClaimedStatement::decode(&bytes).map_err(io::Error::other)?;
+    Kind::of(&bytes).ok_or_else(|| io::Error::other("no statement of a kind that verifiers weigh"))?;
     Ok(bytes.into())
 }
 

@@ -74,6 +74,7 @@ pub fn appraise(engine: &dyn Engine, facts: Facts<'_>, policy: Option<&Policy>) 
         residual_trust: residual_trust(facts),
         expires: facts.expires,
         policy_digest: policy.map(Policy::digest),
+        geographic: None,
         boot,
     }
 }

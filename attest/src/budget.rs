@@ -126,3 +126,7 @@ pub const HOLDER_PASSES: usize = 12;
 pub const RULE_SET_BYTES: usize = 64 * 1024;
 /// Rules of one set; the Cloud Sovereignty Framework has 48 questions.
 pub const RULES: usize = 128;
+/// Codes of lands; the built-in map has 257.
+pub const LANDS: usize = 512;
+/// Landmarks of one verdict: what a node carries, and a verifier brings.
+pub const LANDMARKS: usize = 256;

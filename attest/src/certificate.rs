@@ -240,7 +240,7 @@ fn malformed(what: &'static str) -> impl Fn(der::Error) -> CertificateError {
     move |_| CertificateError::Malformed { what }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| alloc::format!("{byte:02x}")).collect()
 }
 

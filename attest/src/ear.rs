@@ -7,6 +7,7 @@ use crate::{
     cbor::{self, Bytes32, CborError, MapField},
     cose::{self, ClaimedStatement, StatementError},
     engine::{Engine, PublicKey},
+    place::geographic::Geographic,
     verdict::{PartVerdict, TrustVector, Verdict},
 };
 use alloc::{
@@ -108,6 +109,8 @@ crate::int_map! {
         -75033 => links: heapless::Vec<(String, String), LINKS>,
         /// Why.
         -75034 => reasons: heapless::Vec<String, REASONS>,
+        /// Of place: the geographic result.
+        -75035 => geographic: Option<Geographic>,
     }
 }
 
@@ -167,7 +170,7 @@ impl Ear {
             parts: Parts {
                 boot: appraisal(&verdict.boot, Some(verdict.vector)),
                 owner: appraisal(&verdict.owner, None),
-                place: appraisal(&verdict.place, None),
+                place: Appraisal { geographic: verdict.geographic.clone(), ..appraisal(&verdict.place, None) },
                 workload: appraisal(&verdict.workload, None),
             },
             verifier: VerifierId { developer: String::from("garant"), build: String::from(issue.build) },
@@ -216,6 +219,7 @@ fn appraisal(part: &PartVerdict, vector: Option<TrustVector>) -> Appraisal {
         basis: part.basis().map(ToString::to_string),
         links: part.links.iter().take(LINKS).map(|link| (link.what.clone(), link.basis.to_string())).collect(),
         reasons: capped(part.reasons.iter().cloned()),
+        geographic: None,
     }
 }
 
@@ -230,8 +234,8 @@ fn capped<const N: usize>(texts: impl ExactSizeIterator<Item = String>) -> heapl
 }
 
 /// Links of one part: EK chain, enrolment, quote, log, policy.
-const LINKS: usize = 32;
+const LINKS: usize = 64;
 /// Reasons of one part.
 const REASONS: usize = 64;
-/// Residual trust: about ten entries are printed.
-const RESIDUALS: usize = 32;
+/// Residual trust: about thirty entries are printed.
+const RESIDUALS: usize = 128;

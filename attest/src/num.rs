@@ -14,6 +14,13 @@ pub(crate) fn f64_from_u64(value: u64) -> f64 {
     half(high) * 4_294_967_296.0 + half(low)
 }
 
+/// Metres of a distance in kilometres, rounded up; what is too far becomes the largest number.
+pub(crate) fn whole_metres(km: f64) -> u64 {
+    #[allow(clippy::as_conversions)] // saturates, see above
+    let metres = libm::ceil(km * 1000.0) as u64;
+    metres
+}
+
 #[cfg(test)]
 mod tests {
     use super::{f64_from_u64, nearest_i32};

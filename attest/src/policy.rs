@@ -1,10 +1,16 @@
 //! What a verifier's owner accepts, as a short TOML. Nothing is accepted by default: what the text does not name is
 //! unknown, and an unknown key is an error. Its digest stands in every verdict.
 
+mod error;
+
+pub use error::PolicyError;
+
 use crate::{
     budget,
     engine::{Digest, Engine, sha256},
     ima_policy::ImaPolicy,
+    owner::policy::{self as owner_policy, OwnerPolicy},
+    place::policy::PlacePolicy,
     policy_values::{AnyDigest, Banks, Hex, HexBytes, Pcr},
     roots::RootKind,
     secure_boot::SecureBoot,
@@ -15,7 +21,6 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt;
 use garant_hw::hash::Hash;
 use serde::Deserialize;
 
@@ -24,6 +29,7 @@ use serde::Deserialize;
 pub struct Policy {
     digest: [u8; 32],
     text: Text,
+    owner: Option<OwnerPolicy>,
 }
 
 impl Policy {
@@ -38,7 +44,9 @@ impl Policy {
         text.sort();
         text.image.iter_mut().for_each(|image| image.extends.replay(engine, 0));
         text.learned.iter_mut().for_each(|learned| learned.extends.replay(engine, learned.locality));
-        Ok(Policy { digest: sha256(engine, &[bytes]), text })
+        let owner = text.owner.take().map(|owner| OwnerPolicy::read(owner, engine)).transpose();
+        let owner = owner.map_err(|what| wrong("owner", what))?;
+        Ok(Policy { digest: sha256(engine, &[bytes]), text, owner })
     }
 
     /// SHA-256 of the policy's bytes.
@@ -102,6 +110,16 @@ impl Policy {
     /// What the IMA list must say; `None` where the policy asks for none.
     pub fn ima(&self) -> Option<&ImaPolicy> {
         self.text.ima.as_ref()
+    }
+
+    /// Where the machine must be; `None` where the policy does not ask.
+    pub fn place(&self) -> Option<&PlacePolicy> {
+        self.text.place.as_ref()
+    }
+
+    /// Whose it must be; `None` where the policy does not ask.
+    pub fn owner(&self) -> Option<&OwnerPolicy> {
+        self.owner.as_ref()
     }
 
     /// Whether this SHA-256 of a whole configuration is accepted. With none in the policy, what needs *closed* is unknown.
@@ -254,48 +272,6 @@ impl Learned {
     }
 }
 
-/// A text that is not a policy; its author is at fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PolicyError {
-    /// Longer than [`budget::POLICY_BYTES`].
-    TooLong {
-        /// Bytes found.
-        found_bytes: usize,
-    },
-    /// Not UTF-8 from this byte on.
-    NotText {
-        /// In bytes.
-        offset: usize,
-    },
-    /// Not TOML, or not a policy's; the message names line and column.
-    Toml {
-        /// From the TOML reader.
-        message: String,
-    },
-    /// A value that contradicts the rest.
-    Wrong {
-        /// Where it stands.
-        at: String,
-        /// What is wrong.
-        what: String,
-    },
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PolicyError::TooLong { found_bytes } => {
-                write!(f, "a policy of {found_bytes} bytes where at most {} are read", budget::POLICY_BYTES)
-            }
-            PolicyError::NotText { offset } => write!(f, "no UTF-8 from byte {offset} on"),
-            PolicyError::Toml { message } => write!(f, "{}", message.trim_end()),
-            PolicyError::Wrong { at, what } => write!(f, "{at}: {what}"),
-        }
-    }
-}
-
-impl core::error::Error for PolicyError {}
-
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
@@ -322,6 +298,8 @@ struct Text {
     #[serde(default)]
     event: Vec<AcceptedEvent>,
     ima: Option<ImaPolicy>,
+    place: Option<PlacePolicy>,
+    owner: Option<owner_policy::Text>,
 }
 
 impl Text {
@@ -351,6 +329,9 @@ impl Text {
         at_most("learned", self.learned.len(), budget::POLICY_IMAGES)?;
         if self.roots.is_empty() {
             return Err(wrong("roots", "names no class of roots: nothing could ever be proven".to_owned()));
+        }
+        if let Some(place) = &self.place {
+            place.check().map_err(|what| wrong("place", what))?;
         }
         self.image.iter().filter(|image| image.closed).try_for_each(check_closed)
     }

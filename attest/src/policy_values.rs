@@ -1,7 +1,7 @@
 //! Values in a policy's text: hexadecimal strings, digests with their algorithm, PCRs, and tables of a bank.
 
 use crate::{
-    engine::{Digest, Engine},
+    engine::{Digest, Engine, PublicKey},
     image::extended,
 };
 use alloc::{borrow::Cow, collections::BTreeMap, format, vec::Vec};
@@ -28,6 +28,19 @@ impl<'de> Deserialize<'de> for HexBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         bytes_of_hex(&text).map(HexBytes).ok_or_else(|| D::Error::custom("not an even number of hexadecimal digits"))
+    }
+}
+
+/// A public key: 64 hexadecimal digits (Ed25519), or a SubjectPublicKeyInfo in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(pub PublicKey);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let ed25519 = || Some(PublicKey::Ed25519(bytes_of_hex(&text)?.try_into().ok()?));
+        let key = ed25519().or_else(|| PublicKey::from_spki_pem(&text));
+        key.map(Key).ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits (Ed25519) or a public key in PEM"))
     }
 }
 

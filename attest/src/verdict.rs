@@ -1,6 +1,6 @@
 //! What a policy says of a machine: for each part yes, no or unknown, with the basis of its whole chain.
 
-use crate::wire::Kind;
+use crate::{place::geographic::Geographic, wire::Kind};
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
@@ -100,6 +100,34 @@ impl fmt::Display for PartVerdict {
     }
 }
 
+/// A part, and what it brings to the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessed {
+    /// The verdict on the part.
+    pub part: PartVerdict,
+    /// The earliest expiry among what it rests on, seconds since 1970.
+    pub expires: Option<u64>,
+    /// What it leaves to be trusted.
+    pub residual_trust: Vec<String>,
+    /// Of a place: in figures.
+    pub geographic: Option<Geographic>,
+    /// Of a place: codes of the lands on which the machine can be.
+    pub touched: Vec<String>,
+}
+
+impl Assessed {
+    /// Nothing is known, and why.
+    pub fn unknown(reason: impl Into<String>) -> Assessed {
+        Assessed {
+            part: PartVerdict::unknown(reason),
+            expires: None,
+            residual_trust: Vec::new(),
+            geographic: None,
+            touched: Vec::new(),
+        }
+    }
+}
+
 /// The whole verdict; a part that nobody assessed is unknown, never absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -121,6 +149,8 @@ pub struct Verdict {
     pub expires: Option<u64>,
     /// SHA-256 of the policy's bytes; `None` where no policy was given.
     pub policy_digest: Option<[u8; 32]>,
+    /// Where the machine can be, in figures, where its place was assessed.
+    pub geographic: Option<Geographic>,
     /// AR4SI trustworthiness vector of the boot part (draft-ietf-rats-ar4si).
     pub vector: TrustVector,
 }

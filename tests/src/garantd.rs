@@ -96,6 +96,11 @@ impl Garantd {
         fs::read_to_string(self.folder.path().join("log")).expect("no log")
     }
 
+    /// Its configuration.
+    pub fn configuration(&self) -> String {
+        fs::read_to_string(self.folder.path().join("garantd.toml")).expect("no configuration")
+    }
+
     /// The process that has B.
     pub fn keeper_pid(&self) -> u32 {
         self.keeper.id()

@@ -4,6 +4,7 @@ pub mod agent_bench;
 pub mod asker;
 pub mod bare_server;
 pub mod chain_world;
+pub mod closed_boot;
 pub mod crafted_log;
 pub mod floors;
 pub mod forge;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use garant_attest::{
+    carried::Carried,
     cbor::{Bytes, Bytes32, CborError},
     crl::Crl,
     endorsement::EndorsementStatus,
@@ -22,7 +23,7 @@ use garant_tests::{
     garant::garant,
 };
 use garant_verifier::{
-    assess::{Judgement, Rulebook, Witness, judge},
+    assess::{Judgement, Rulebook, Said, Witness, judge},
     session::Answered,
 };
 use rcgen::SerialNumber;
@@ -163,14 +164,16 @@ impl Enrolled {
             self.revocations.iter().map(|list| Crl::from_der(list).unwrap()).collect(),
             EndorsementStatus::parse(&self.status).unwrap(),
             Some(Policy::parse(self.policy().as_bytes(), &FastEngine).unwrap()),
-        );
+        )
+        .unwrap();
         let statement = self.record();
         let witnesses = [Witness { key: public(&self.witness), name: None }];
         let record = rules.open(&statement, &witnesses).unwrap();
         let known = Known { ak_name: None, peer_key: None, counters: None, ima: None, held: &[] };
         let answer = self.node.fresh(&Node::challenge(Kind::TlsServer));
         let verified = verify(&FastEngine, &answer, Node::challenge(Kind::TlsServer), &known).unwrap();
-        judge(&rules, &Answered { verified, age: Duration::from_secs(1), sighting: None }, Some(&record))
+        let said = Said { carried: &Carried::default(), fault: None, now: 0 };
+        judge(&rules, &Answered { verified, age: Duration::from_secs(1), sighting: None }, Some(&record), said)
     }
 }
 

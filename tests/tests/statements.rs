@@ -113,6 +113,7 @@ fn verdict(answer: Answer, basis: Basis) -> Verdict {
         channel: Kind::TlsServer,
         residual_trust: vec!["hands in the case".into()],
         expires: Some(150),
+        geographic: None,
         policy_digest: Some([9; 32]),
         vector: TrustVector { executables: 3, ..TrustVector::default() },
     }

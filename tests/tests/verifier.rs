@@ -1,7 +1,7 @@
 //! A verifier against the real garantd on a real TPM command set: enrolment, verdicts, and those who cheat at either.
 
 use garant_attest::{
-    cbor::{self, Bytes},
+    cbor::{self, Bytes, Bytes32},
     counters::CounterState,
     ear,
     engine::PublicKey,
@@ -21,6 +21,7 @@ use garant_tests::{
 };
 use garant_verifier::{
     assess::Rulebook,
+    bundle::Bundle,
     clock::{Clock, Moment},
     dial::{Address, Link},
     enrol::certify,
@@ -95,9 +96,92 @@ fn a_node_enrolled_over_tcp_is_yes_on_a_test_root_over_tcp_and_over_its_unix_soc
     );
     let (answer, reasons) = boot(&later);
     assert_eq!((code(&later), answer.as_str()), (2, "unknown"), "a saved answer proves nothing about now");
-    assert!(reasons.contains("check age") && reasons.contains("signed boot: yes at"), "{reasons}");
+    assert!(reasons.contains("check age") && reasons.contains("signed boot: yes"), "{reasons}");
     let explained = garant_tests::garant::garant(&["explain", "--json", &saved]);
-    assert_eq!(json(&explained)["kind"].as_str(), Some("a saved answer"));
+    assert_eq!(json(&explained)["kind"].as_str(), Some("a bundle"));
+}
+
+#[test]
+fn a_bundle_shows_what_was_so_when_a_known_verifier_signed_and_at_no_other_time() {
+    let Some((_tpm, node, verifier)) = case() else { return };
+    assert_eq!(code(&verifier.enroll(&node.address.to_string())), 0);
+    let (policy, bundle) = (verifier.text("policy.toml"), verifier.text("node.bundle"));
+    let packed = verifier.run(&["bundle", "pack", &node.address.to_string(), "--out", &bundle, "--policy", &policy]);
+    assert_eq!(code(&packed), 0, "{packed:?}");
+    let folder = verifier.text("parts");
+    let unpacked = garant_tests::garant::garant(&["bundle", "unpack", &bundle, "--into", &folder]);
+    let files = String::from_utf8(unpacked.stdout).unwrap();
+    assert_eq!(files, "answer\nnode.record\npolicy.toml\nresult.ear\n");
+    assert_eq!(fs::read(format!("{folder}/policy.toml")).unwrap(), fs::read(&policy).unwrap());
+    let key = read_key(&verifier.path("verifier.key")).unwrap().public();
+    let ear = fs::read(format!("{folder}/result.ear")).unwrap();
+    let issued = ear::open(&FastEngine, &ear, &PublicKey::Ed25519(key)).unwrap().issued;
+
+    let at = |time: u64, key: &str, more: &[&str]| {
+        let time = time.to_string();
+        let words = ["verify", "--bundle", &bundle, "--at", &time, "--json", "--policy", &policy];
+        verifier.run_with_key(&[&words[..], more].concat(), key)
+    };
+    let then = at(issued + 10, "verifier.key", &[]);
+    assert_eq!((code(&then), boot(&then).0.as_str()), (0, "yes"), "{then:?}");
+    assert_eq!(json(&then)["issued"].as_u64(), Some(issued));
+    for time in [issued - 1, issued + MAX_AGE_S] {
+        let (answer, reasons) = boot(&at(time, "verifier.key", &[]));
+        assert_eq!(answer, "unknown");
+        assert!(reasons.contains("check time") && reasons.contains("and not then"), "{reasons}");
+    }
+    let made = garant_tests::garant::garant(&["keygen", "--out", &verifier.text("other.key")]);
+    assert!(made.status.success());
+    let (answer, reasons) = boot(&at(issued, "other.key", &[]));
+    assert_eq!(answer, "unknown");
+    assert!(reasons.contains("nobody you know signed a result in it"), "{reasons}");
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let known = at(issued, "other.key", &["--witness", &digits]);
+    assert_eq!(json(&known)["parts"]["boot"]["answer"].as_str(), Some("yes"));
+    assert!(json(&known)["parts"]["boot"]["links"].to_string().contains("the challenge was fresh on"));
+
+    let bytes = fs::read(&bundle).unwrap();
+    let decoded = Bundle::decode(&bytes).unwrap();
+    let without = |change: &dyn Fn(&mut Bundle<'_>)| {
+        let mut other = decoded.clone();
+        change(&mut other);
+        fs::write(&bundle, other.encode().unwrap()).unwrap();
+        boot(&at(issued, "verifier.key", &[]))
+    };
+    for (change, expected) in [
+        (&(|other: &mut Bundle<'_>| other.result = None) as &dyn Fn(&mut Bundle<'_>), "its time is not known"),
+        (&|other: &mut Bundle<'_>| other.record = None, "no enrolment record"),
+        (&|other: &mut Bundle<'_>| other.nonce = Bytes32::new([1; 32]), "check nonce and binder"),
+    ] {
+        let (answer, reasons) = without(change);
+        assert_eq!(answer, "unknown");
+        assert!(reasons.contains(expected), "{reasons}");
+    }
+}
+
+#[test]
+fn a_result_about_another_session_key_gives_a_bundle_no_time() {
+    let Some((mut tpm, node, verifier)) = case() else { return };
+    assert_eq!(code(&verifier.enroll(&node.address.to_string())), 0);
+    let (policy, bundle) = (verifier.text("policy.toml"), verifier.text("node.bundle"));
+    let pack = |address: &str, file: &str| {
+        verifier.run(&["bundle", "pack", address, "--out", file, "--policy", &policy, "--json"])
+    };
+    let first = pack(&node.address.to_string(), &bundle);
+    assert_eq!(code(&first), 0, "{first:?}");
+    drop(node);
+    tpm.power_cycle();
+    let node = Garantd::start(&tpm.address(), "");
+    let second = pack(&node.address.to_string(), &verifier.text("second.bundle"));
+    let (old, new) = (fs::read(&bundle).unwrap(), fs::read(verifier.path("second.bundle")).unwrap());
+    let (old, new) = (Bundle::decode(&old).unwrap(), Bundle::decode(&new).unwrap());
+    let mixed = Bundle { result: new.result, ..old };
+    fs::write(&bundle, mixed.encode().unwrap()).unwrap();
+    let at = json(&second)["issued"].to_string();
+    let (answer, reasons) =
+        boot(&verifier.run(&["verify", "--bundle", &bundle, "--at", &at, "--json", "--policy", &policy]));
+    assert_eq!(answer, "unknown");
+    assert!(reasons.contains("another node, boot or session key"), "{reasons}");
 }
 
 #[test]

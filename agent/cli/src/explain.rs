@@ -20,6 +20,7 @@ use garant_attest::{
     ima::IMA_PCR,
     ledger::EntryZero,
     pem,
+    place::{picture, territory::Territory},
     policy::Policy,
     public_area::{AttestationKey, Name},
     wire::{self, Identity, Tie},
@@ -42,11 +43,20 @@ use tpm2_rs::{
 pub(crate) struct Args {
     /// The file; `-` for standard input.
     file: PathBuf,
+    /// Of a signed result: draw on a map where the machine can be, as SVG on standard output.
+    #[arg(long, conflicts_with = "geojson")]
+    svg: bool,
+    /// Of a signed result: where the machine can be, as GeoJSON on standard output.
+    #[arg(long)]
+    geojson: bool,
 }
 
 /// Prints what the file says.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let bytes = input::read(&args.file, BUNDLE_BYTES)?;
+    if args.svg || args.geojson {
+        return picture(args, &bytes);
+    }
     let is_old_log = || EventLog::parse(&bytes).is_ok_and(|log| log.events().nth(1).is_some_and(|event| event.is_ok()));
     if bytes.get(LOG_SIGNATURE_AT..).is_some_and(|rest| rest.starts_with(LOG_SIGNATURE)) || is_old_log() {
         return log::show(&bytes, &args.file, output);
@@ -56,6 +66,25 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
         Failure::new("is nothing that garant knows", args.file.display(), next)
     })?;
     output.show(&explained)?;
+    Ok(Answer::Yes)
+}
+
+/// The region that a result claims, drawn; nothing of it is checked.
+fn picture(args: &Args, bytes: &[u8]) -> Result<Answer, Failure> {
+    let fault = |what: &str| {
+        let next = "give a result of `garant verify --ear FILE` under a policy with [place]";
+        Failure::new(what, args.file.display(), next)
+    };
+    let bundled = Bundle::decode(bytes).ok().and_then(|bundle| bundle.result.map(|result| &result[..]));
+    let result = ClaimedStatement::decode(bundled.unwrap_or(bytes)).map_err(|_| fault("is no signed result"))?;
+    let ear = Ear::decode_untrusted(result.untrusted_payload()).map_err(|_| fault("is no signed result"))?;
+    let geographic = ear.parts.place.geographic.ok_or_else(|| fault("says nothing of a place"))?;
+    let region = geographic.region().map_err(|error| fault(&error.to_string()))?;
+    let drawn = match args.svg {
+        true => picture::svg(&region, &Territory::builtin().map_err(|error| fault(&error.to_string()))?),
+        false => picture::geojson(&region),
+    };
+    print!("{drawn}");
     Ok(Answer::Yes)
 }
 
@@ -126,13 +155,19 @@ fn record(record: &Enrolment<'_>) -> Explained {
 }
 
 /// A node's answer: how it is tied to a challenge, and the evidence.
-/// What `garant verify --save` wrote.
+/// What `garant bundle pack` wrote.
 fn saved(bytes: &[u8]) -> Option<Explained> {
     let saved = Bundle::decode(bytes).ok()?;
-    let mut explained = answer(saved.4)?;
-    explained.kind = "a saved answer";
-    let signed = saved.6.map_or("no", |_| "yes");
-    Some(explained.line("nonce", hex(&*saved.2)).line("binder", hex(&*saved.3)).line("signed result in it", signed))
+    let mut explained = answer(saved.answer)?;
+    explained.kind = "a bundle";
+    let signed = saved.result.map_or("no", |_| "yes");
+    Some(
+        explained
+            .line("nonce", hex(&*saved.nonce))
+            .line("binder", hex(&*saved.binder))
+            .line("signed result in it", signed)
+            .line("statements in it", saved.statements.len()),
+    )
 }
 
 fn answer(bytes: &[u8]) -> Option<Explained> {
@@ -273,5 +308,6 @@ Examples:
   garant explain answer.bin      a node's saved answer
   garant explain node.record     an enrolment record
   garant explain result.ear      an attestation result
+  garant explain result.ear --svg > map.svg      where it says that the machine can be
   garant explain node.voucher    who handed a machine to whom; any statement of an owner or auditor
   garant explain ek.der          an EK certificate, also as it lies in NV";

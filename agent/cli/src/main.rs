@@ -3,6 +3,7 @@
 //! Every subcommand answers with an exit code (0 yes, 1 no, 2 unknown, 3 error), prints one JSON object instead of text
 //! with `--json`, and says on stderr what is wrong, where, and what to do next.
 
+mod bundle;
 mod check;
 mod check_report;
 mod completion;
@@ -23,6 +24,7 @@ mod place;
 mod policy;
 mod public_key;
 mod quote_files;
+mod saved;
 mod serve;
 mod statement;
 mod time;
@@ -49,10 +51,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bundle(bundle::Args),
     Check(Box<check::Args>),
     Enroll(enroll::Args),
     Serve(serve::Args),
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     Completion(completion::Args),
     Explain(explain::Args),
     Keygen(keygen::Args),
@@ -65,6 +68,7 @@ enum Command {
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let output = Output::new(cli.json);
     match cli.command {
+        Command::Bundle(args) => bundle::run(args, &output),
         Command::Check(args) => check::run(&args, &output),
         Command::Enroll(args) => enroll::run(&args, &output),
         Command::Serve(args) => serve::run(&args, &output),

@@ -1,32 +1,36 @@
-//! `garant verify`: asks a node and says what its answer proves; or reads a saved answer, which proves nothing about now.
+//! `garant verify`: asks a node and says what its answer proves; or reads a bundle, which proves nothing about now.
 
 use crate::{
     failure::Failure,
     output::{Answer, Output},
     place::{Trust, block_on, failure, progress},
+    saved, time,
 };
 use clap::ArgGroup;
 use garant_attest::{
-    budget::STATEMENT_BYTES,
-    ear,
+    budget::{POLICY_BYTES, STATEMENT_BYTES},
+    cbor::{Bytes, Bytes32, Tag},
+    ear::Ear,
     engine::PublicKey,
+    policy::Policy,
     public_area::AttestationKey,
-    verdict,
+    verdict::{self, Verdict},
     wire::{Identity, Kind, Mode},
 };
 use garant_channel::{engine::FastEngine, key::SigningKey};
 use garant_verifier::{
-    assess::{Judgement, Rulebook, StandingRecord, Witness, judge, nothing_proven, refusal_reason},
-    bundle::{BUNDLE_BYTES, Bundle},
+    assess::{Judgement, Rulebook, Said, StandingRecord, Witness, judge, nothing_proven, refusal_reason},
+    bundle::Bundle,
     clock::Clock,
     dial::{Address, Link},
     error::VerifierError,
     known::{Alias, Memory, sent_log},
-    report::{Report, hex, utc},
+    report::{Report, hex},
     seal::Sealer,
     serve::witnesses,
     session::{Answered, Rejection, Session},
     sources::read_file,
+    statements::Collected,
     store::Store,
 };
 use std::{
@@ -35,71 +39,101 @@ use std::{
     time::Duration,
 };
 
-/// Ask a node what it booted, and say what its answer proves.
+/// Ask a node what it booted, where it is and whose it is, and say what the answers prove.
 ///
-/// Exit code: 0 if boot is yes, 1 if no, 2 if unknown (also where nothing answers, or an answer fails a check), 3 for an
-/// error of yours. `no` names the event that decided.
+/// Place and owner are assessed where the policy has `[place]` or `[owner]`; what others say of the node comes from the node
+/// itself, and from --statements. Exit code: 0 if all parts that the policy asks for are yes, 1 if one is no, 2 if one is
+/// unknown (also where nothing answers, or an answer fails a check), 3 for an error of yours. The first reason decided.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("what").args(["address", "bundle"]).required(true))]
 pub(crate) struct Args {
     /// host:port, or unix:PATH on the machine itself.
-    address: Option<Address>,
-    /// What you accept; without a policy every answer is unknown.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-    /// The node's enrolment record; default: the one in the state folder.
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
-    /// Public key (64 hexadecimal digits) of another verifier whose records count as its testimony.
-    #[arg(long, value_name = "KEY", value_parser = public_key)]
-    witness: Vec<[u8; 32]>,
+    pub(crate) address: Option<Address>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
     /// Accept a cached answer whose quote is at most so many seconds old, by your own clock.
     #[arg(long, value_name = "S")]
-    max_age: Option<u64>,
+    pub(crate) max_age: Option<u64>,
     /// Write the signed result (EAR) here.
     #[arg(long, value_name = "FILE")]
-    ear: Option<PathBuf>,
-    /// For whom the result is (`aud`).
-    #[arg(long, value_name = "WHO")]
-    audience: Option<String>,
-    /// Save the answer, to check later what it showed now.
+    pub(crate) ear: Option<PathBuf>,
+    /// Save all that the verdict was computed from as a bundle (as `garant bundle pack` does).
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
-    save: Option<PathBuf>,
+    pub(crate) save: Option<PathBuf>,
     /// Write the boot event log that came with the answer here, for `garant log` and `garant policy`.
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
-    boot_log: Option<PathBuf>,
-    /// Check a saved answer instead of asking.
+    pub(crate) boot_log: Option<PathBuf>,
+    /// Check a bundle instead of asking.
     #[arg(long, value_name = "FILE")]
-    bundle: Option<PathBuf>,
+    pub(crate) bundle: Option<PathBuf>,
+    /// What the bundle showed at this time, such as 2027-01-31T12:00:00Z: it counts where a verifier that you know (--key,
+    /// --witness) signed the result in it, and that result counted then.
+    #[arg(long, value_name = "TIME", requires = "bundle")]
+    pub(crate) at: Option<String>,
+}
+
+/// What every way of asking needs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Asking {
+    /// What you accept; without a policy every answer is unknown.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The node's enrolment record; default: the one in the state folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Statements about the node that you have from elsewhere: files, or folders of them.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) statements: Vec<PathBuf>,
+    /// Public key (64 hexadecimal digits) of another verifier whose records and results count as its testimony.
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    pub(crate) witness: Vec<[u8; 32]>,
+    /// For whom the result is (`aud`).
+    #[arg(long, value_name = "WHO")]
+    pub(crate) audience: Option<String>,
     #[command(flatten)]
-    trust: Trust,
+    pub(crate) trust: Trust,
 }
 
 /// Asks, or reads, and prints the verdict.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
-    let rules = args.trust.sources(args.policy.as_deref()).read().map_err(failure)?;
-    let key = args.trust.existing_key()?;
-    let (witnesses, store) = (known_witnesses(args, key.as_ref(), &rules), args.trust.store_file()?);
-    let case = Case { args, rules, key, witnesses, store };
-    let judgement = match (&args.bundle, &args.address) {
-        (Some(file), _) => case.recheck(file)?,
-        (None, Some(address)) => case.ask(address)?,
-        (None, None) => return Err(Failure::new("nothing to verify", "command line", "name an ADDRESS or --bundle")),
+    let asking = &args.asking;
+    let rules = asking.trust.sources(asking.policy.as_deref()).read().map_err(failure)?;
+    let key = asking.trust.existing_key()?;
+    let witnesses = known_witnesses(asking, key.as_ref(), &rules);
+    if let Some(file) = &args.bundle {
+        let at = args.at.as_deref().map(time::parse).transpose()?;
+        let (judgement, claims) = saved::judge(&saved::Saved { args, rules: &rules, witnesses: &witnesses }, file, at)?;
+        output.show(&Report::of(&claims))?;
+        return Ok(answer(&rules, &judgement.verdict));
+    }
+    let (store, brought) = (asking.trust.store_file()?, Collected::read(&asking.statements).map_err(failure)?);
+    let case = Case { args, rules, key, witnesses, store, brought };
+    let Some(address) = &args.address else {
+        return Err(Failure::new("nothing to verify", "command line", "name an ADDRESS or --bundle"));
     };
-    let claims = judgement.ear(args.audience.as_deref(), LIFETIME);
-    if let (Some(file), Some(signed)) = (&args.ear, case.signed(&judgement)?) {
+    let judgement = case.ask(address)?;
+    let claims = case.claims(&judgement);
+    if let (Some(file), Some(signed)) = (&args.ear, case.signed(&claims)?) {
         write(file, &signed)?;
     }
     output.show(&Report::of(&claims))?;
-    Ok(match judgement.verdict.boot.answer {
-        verdict::Answer::Yes => Answer::Yes,
-        verdict::Answer::No => Answer::No,
-        verdict::Answer::Unknown => Answer::Unknown,
+    Ok(answer(&case.rules, &judgement.verdict))
+}
+
+/// Over the parts for which the policy asks: no beats unknown, and yes needs all.
+fn answer(rules: &Rulebook, verdict: &Verdict) -> Answer {
+    let place = rules.policy().and_then(Policy::place).map(|_| verdict.place.answer);
+    let owner = rules.policy().and_then(Policy::owner).map(|_| verdict.owner.answer);
+    let parts = [Some(verdict.boot.answer), place, owner].into_iter().flatten();
+    parts.fold(Answer::Yes, |all, part| match (all, part) {
+        (Answer::No, _) | (_, verdict::Answer::No) => Answer::No,
+        (Answer::Unknown, _) | (_, verdict::Answer::Unknown) => Answer::Unknown,
+        (Answer::Yes, verdict::Answer::Yes) => Answer::Yes,
     })
 }
 
-fn known_witnesses(args: &Args, key: Option<&SigningKey>, rules: &Rulebook) -> Vec<Witness> {
-    let others = args
+fn known_witnesses(asking: &Asking, key: Option<&SigningKey>, rules: &Rulebook) -> Vec<Witness> {
+    let others = asking
         .witness
         .iter()
         .map(|other| Witness { key: PublicKey::Ed25519(*other), name: Some(format!("verifier {}", hex(other))) });
@@ -112,6 +146,7 @@ struct Case<'a> {
     key: Option<SigningKey>,
     witnesses: Vec<Witness>,
     store: PathBuf,
+    brought: Collected,
 }
 
 /// What came back, and what is known of whoever should have sent it.
@@ -119,8 +154,17 @@ struct Exchange<'e> {
     /// Kind, nonce and binder of the challenge.
     words: (Kind, [u8; 32], [u8; 32]),
     answer: &'e [u8],
-    record: Option<&'e StandingRecord<'e>>,
+    record: Option<Known<'e>>,
     memory: &'e Memory,
+    /// What others say of the node, and why what it carries is missing.
+    said: &'e (Collected, Option<String>),
+}
+
+/// An enrolment record, and its bytes.
+#[derive(Clone, Copy)]
+struct Known<'e> {
+    record: &'e StandingRecord<'e>,
+    bytes: &'e [u8],
 }
 
 impl Case<'_> {
@@ -145,12 +189,12 @@ impl Case<'_> {
         };
         let record = self.rules.open(statement, &self.witnesses)?;
         let memory = self.remembered(&record, statement)?;
-        self.exchange(&mut session, Some(&record), &memory).await
+        self.exchange(&mut session, Some(Known { record: &record, bytes: statement }), &memory).await
     }
 
     /// The record that was named, or the one that the store has for the key which the node claims.
     async fn statement(&self, session: &mut Session) -> Result<Option<Vec<u8>>, VerifierError> {
-        if let Some(file) = &self.args.record {
+        if let Some(file) = &self.args.asking.record {
             return read_file(file, STATEMENT_BYTES).map(Some);
         }
         let Some(name) = claimed_name(&session.identity().await?) else { return Ok(None) };
@@ -171,7 +215,7 @@ impl Case<'_> {
     async fn exchange(
         &self,
         session: &mut Session,
-        record: Option<&StandingRecord<'_>>,
+        record: Option<Known<'_>>,
         memory: &Memory,
     ) -> Result<Judgement, VerifierError> {
         let held: Vec<_> = memory.held().into_iter().collect();
@@ -179,18 +223,34 @@ impl Case<'_> {
             && !memory.sightings.is_empty()
         {
             let (sent, answer) = session.ask(Mode::Cached, memory).await?;
-            let exchange = Exchange { words: sent.words(), answer: &answer, record, memory };
+            let words = sent.words();
             match sent.spend(&FastEngine, &answer, memory, &held, &session.now()?) {
                 // Too old, or of unknown age: a fresh one is asked for.
                 Ok(cached) if cached.age > Duration::from_secs(max_age_s) => {}
                 Err(Rejection::NoMoment) => {}
-                outcome => return self.conclude(&exchange, outcome),
+                outcome => {
+                    let said = &self.said(session).await;
+                    return self.conclude(&Exchange { words, answer: &answer, record, memory, said }, outcome);
+                }
             }
         }
         progress("waiting for the TPM's signature");
         let (sent, answer) = session.ask(Mode::Fresh, memory).await?;
-        let exchange = Exchange { words: sent.words(), answer: &answer, record, memory };
-        self.conclude(&exchange, sent.spend(&FastEngine, &answer, memory, &held, &session.now()?))
+        let words = sent.words();
+        let outcome = sent.spend(&FastEngine, &answer, memory, &held, &session.now()?);
+        let said = &self.said(session).await;
+        self.conclude(&Exchange { words, answer: &answer, record, memory, said }, outcome)
+    }
+
+    /// What others say of the node, where the policy asks; after its answer, whose session key they must name.
+    async fn said(&self, session: &mut Session) -> (Collected, Option<String>) {
+        let mut said = self.brought.clone();
+        if !self.rules.asks_for_statements() {
+            return (said, None);
+        }
+        progress("asking for what it carries");
+        let fault = said.ask(session).await.err().map(|error| error.to_string());
+        (said, fault)
     }
 
     fn conclude(
@@ -198,14 +258,17 @@ impl Case<'_> {
         exchange: &Exchange<'_>,
         outcome: Result<Answered<'_>, Rejection>,
     ) -> Result<Judgement, VerifierError> {
+        let record = exchange.record.map(|known| known.record);
         let judgement = match outcome {
             Ok(answered) => {
-                let judgement = judge(&self.rules, &answered, exchange.record);
+                let (said, fault) = exchange.said;
+                let said = Said { carried: &said.carried(), fault: fault.as_deref(), now: time::now() };
+                let judgement = judge(&self.rules, &answered, record, said);
                 self.learn(exchange, answered)?;
                 judgement
             }
             Err(rejection) => {
-                let subject = exchange.record.map(subject);
+                let subject = record.map(saved::subject);
                 nothing_proven(&self.rules, subject, exchange.words.0, &refusal_reason(&rejection))
             }
         };
@@ -214,14 +277,14 @@ impl Case<'_> {
     }
 
     fn learn(&self, exchange: &Exchange<'_>, answered: Answered<'_>) -> Result<(), VerifierError> {
-        let Some(record) = exchange.record else { return Ok(()) };
+        let Some(known) = exchange.record else { return Ok(()) };
         let seen = answered.verified.quote().clock_info();
         let store = Store::open(&self.store)?;
-        store.learn(*record.id().as_bytes(), seen, answered.sighting, sent_log(exchange.answer))?;
+        store.learn(*known.record.id().as_bytes(), seen, answered.sighting, sent_log(exchange.answer))?;
         Ok(())
     }
 
-    /// Writes the log and the answer, where files were named for them.
+    /// Writes the log and the bundle, where files were named for them.
     fn save(&self, exchange: &Exchange<'_>, judgement: &Judgement) -> Result<(), VerifierError> {
         let held_log = exchange.memory.log.as_ref().map(|(_, log)| log.as_slice());
         if let (Some(file), Some(log)) = (&self.args.boot_log, sent_log(exchange.answer).or(held_log)) {
@@ -229,20 +292,35 @@ impl Case<'_> {
         }
         let Some(file) = &self.args.save else { return Ok(()) };
         let (kind, nonce, binder) = exchange.words;
-        let signed = self.seal(judgement).transpose()?;
-        let bundle = Bundle::new(kind, nonce, binder, exchange.answer, held_log, signed.as_deref());
+        let result = self.seal(&self.claims(judgement)).transpose()?;
+        let policy = self.args.asking.policy.as_ref().map(|file| read_file(file, POLICY_BYTES)).transpose()?;
+        let bundle = Bundle {
+            log: held_log.map(Bytes::new),
+            tag: Tag::new(),
+            kind,
+            nonce: Bytes32::new(nonce),
+            answer: Bytes::new(exchange.answer),
+            binder: Bytes32::new(binder),
+            policy: policy.as_deref().map(Bytes::new),
+            record: exchange.record.map(|known| Bytes::new(known.bytes)),
+            result: result.as_deref().map(Bytes::new),
+            statements: exchange.said.0.all().map(Bytes::new).collect(),
+        };
         save(file, &bundle.encode().map_err(VerifierError::Encoding)?)
     }
 
-    fn seal(&self, judgement: &Judgement) -> Option<Result<Vec<u8>, VerifierError>> {
+    fn claims(&self, judgement: &Judgement) -> Ear {
+        judgement.ear(time::now(), self.args.asking.audience.as_deref(), LIFETIME)
+    }
+
+    fn seal(&self, claims: &Ear) -> Option<Result<Vec<u8>, VerifierError>> {
         let policy = self.rules.policy()?.digest();
         let sealer = Sealer::new(self.key.clone()?, vec![policy]);
-        judgement.node_id()?;
-        Some(sealer.ear(&judgement.ear(self.args.audience.as_deref(), LIFETIME)))
+        (*claims.node_id != [0; 32]).then(|| sealer.ear(claims))
     }
 
     /// The signed result; a failure where one was asked for and cannot be signed.
-    fn signed(&self, judgement: &Judgement) -> Result<Option<Vec<u8>>, Failure> {
+    fn signed(&self, claims: &Ear) -> Result<Option<Vec<u8>>, Failure> {
         if self.args.ear.is_none() {
             return Ok(None);
         }
@@ -253,47 +331,8 @@ impl Case<'_> {
                 "it needs --policy, a key, and an enrolled node (`garant enroll`)",
             )
         };
-        self.seal(judgement).ok_or_else(missing)?.map(Some).map_err(failure)
+        self.seal(claims).ok_or_else(missing)?.map(Some).map_err(failure)
     }
-
-    /// A saved answer: what it showed then stands in the reasons, and the verdict on now is unknown.
-    fn recheck(&self, file: &Path) -> Result<Judgement, Failure> {
-        let bytes = read_file(file, BUNDLE_BYTES).map_err(failure)?;
-        let no_bundle =
-            |error| Failure::new(error, file.display(), "`garant verify ADDRESS --save FILE` writes such a file");
-        let bundle = Bundle::decode(&bytes).map_err(no_bundle)?;
-        let statement = self.args.record.as_ref().map(|file| read_file(file, STATEMENT_BYTES));
-        let statement = statement.transpose().map_err(failure)?;
-        let record = statement.as_deref().map(|statement| self.rules.open(statement, &self.witnesses));
-        let record = record.transpose().map_err(failure)?;
-        let subject = record.as_ref().map(subject);
-        let mut judgement = nothing_proven(&self.rules, subject, bundle.1, OLD_ANSWER);
-        let reasons = &mut judgement.verdict.boot.reasons;
-        reasons.push(self.signed_then(bundle.6.map(|ear| &ear[..])));
-        match bundle.recheck(&self.rules, record.as_ref()) {
-            Err(refusal) => reasons.push(format!("check {}: {refusal}", refusal.check())),
-            Ok(then) => {
-                reasons.push(format!("to whoever sent its challenge it showed boot: {}", then.verdict.boot));
-                reasons.extend(then.verdict.boot.reasons.into_iter().map(|reason| format!("then: {reason}")));
-            }
-        }
-        Ok(judgement)
-    }
-
-    /// The time of a saved answer is that of a signed result in it, where one of our witnesses signed it.
-    fn signed_then(&self, ear: Option<&[u8]>) -> String {
-        let Some(ear) = ear else { return "its time is not known: no signed result is in it".to_owned() };
-        let opened = self.witnesses.iter().find_map(|witness| ear::open(&FastEngine, ear, &witness.key).ok());
-        match opened {
-            Some(ear) => format!("a verifier you know signed boot: {} at {}", ear.parts.boot.answer, utc(ear.issued)),
-            None => "its time is not known: nobody you know signed the result in it".to_owned(),
-        }
-    }
-}
-
-/// Node id and AK Name of a record.
-fn subject<'r>(record: &'r StandingRecord<'_>) -> ([u8; 32], &'r [u8]) {
-    (*record.id().as_bytes(), record.node().record().ak_name)
 }
 
 /// The Name of the attestation key that a node claims, to look its record up; the answer is checked against the record.
@@ -316,14 +355,14 @@ fn public_key(text: &str) -> Result<[u8; 32], String> {
     id.map(|bytes| *bytes.as_bytes()).map_err(|_| "a public key is 64 hexadecimal digits".to_owned())
 }
 
-const OLD_ANSWER: &str = "check age: a saved answer proves nothing about now, its challenge is not yours";
 /// A result that nothing else ends lives a day at most.
-const LIFETIME: Duration = Duration::from_secs(86_400);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(86_400);
 
 const EXAMPLES: &str = "\
 Examples:
   garant verify node.example:8460 --policy policy.toml --record node.record --key verifier.key
+  garant verify node.example:8460 --policy policy.toml --statements shares/ --statements site.statement
   garant verify node.example:8460 --policy policy.toml --max-age 60     a cached answer will do
-  garant verify node.example:8460 --policy policy.toml --ear node.ear --save node.answer
-  garant verify --bundle node.answer --policy policy.toml --record node.record
-  garant verify node.example:8460 --policy policy.toml --json | jq .parts.boot.answer";
+  garant verify node.example:8460 --policy policy.toml --ear node.ear && garant explain node.ear --svg > map.svg
+  garant verify --bundle node.bundle --at 2027-01-31T12:00:00Z --policy policy.toml --witness KEY
+  garant verify node.example:8460 --policy policy.toml --json | jq .parts.place.answer";

@@ -69,6 +69,13 @@ pub fn open(
     Ok(LandmarkStatement { claims })
 }
 
+/// Reads a statement that the landmark signed which it names, whoever that is.
+pub fn open_own(engine: &dyn Engine, statement: &[u8]) -> Result<LandmarkStatement, StatementError> {
+    let claimed = ClaimedStatement::decode(statement)?;
+    let untrusted: Claims = cbor::decode(claimed.untrusted_payload(), budget::STATEMENT_BYTES)?;
+    open(engine, statement, &untrusted.landmark)
+}
+
 /// Signs a statement; `sign` is the landmark's Ed25519 key, `key_id` its id.
 pub fn seal<E: From<CborError>>(
     claims: &Claims,

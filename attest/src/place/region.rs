@@ -118,6 +118,11 @@ impl Region {
         self.start.hold(at, self.needed)
     }
 
+    /// Whether a point of the region may be in this disc; `false` is certain.
+    pub fn may_meet(&self, disc: &Disc) -> bool {
+        self.narrow(&self.start, &disc.ball()).is_some()
+    }
+
     /// What is known of the whole Earth.
     pub(crate) fn start(&self) -> &Claims {
         &self.start

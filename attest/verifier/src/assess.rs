@@ -10,6 +10,7 @@ use crate::{
 };
 use garant_attest::{
     appraise::{Facts, Standing, appraise},
+    carried::Carried,
     certificate::Certificate,
     chain,
     crl::Crl,
@@ -19,13 +20,15 @@ use garant_attest::{
     engine::PublicKey,
     enrolment::EnrolledNode,
     node_id::NodeId,
+    parts,
+    place::assess::{Atlas, AtlasError},
     policy::{Policy, RootClass},
     roots::{RootKind, Roots},
     verdict::{Answer, Link, PartVerdict, TrustVector, Verdict},
     wire::Kind,
 };
 use garant_channel::engine::FastEngine;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What a verifier believes and accepts.
 #[derive(Debug, Clone)]
@@ -36,6 +39,7 @@ pub struct Rulebook {
     status: EndorsementStatus,
     policy: Option<Policy>,
     sha1_authorities: Vec<[u8; 32]>,
+    atlas: Option<Arc<Atlas>>,
 }
 
 impl Rulebook {
@@ -46,9 +50,15 @@ impl Rulebook {
         revocations: Vec<Crl>,
         status: EndorsementStatus,
         policy: Option<Policy>,
-    ) -> Rulebook {
+    ) -> Result<Rulebook, AtlasError> {
         let sha1_authorities = policy.iter().flat_map(Policy::sha1_authorities).collect();
-        Rulebook { roots, intermediates, revocations, status, policy, sha1_authorities }
+        let atlas = policy.as_ref().and_then(Policy::place).map(Atlas::new).transpose()?.map(Arc::new);
+        Ok(Rulebook { roots, intermediates, revocations, status, policy, sha1_authorities, atlas })
+    }
+
+    /// Whether the policy asks what others say of the node.
+    pub fn asks_for_statements(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.place().is_some() || policy.owner().is_some())
     }
 
     /// The policy.
@@ -71,27 +81,41 @@ impl Rulebook {
 
     /// Opens an enrolment record and checks that its endorsement keys hold now.
     pub fn open<'a>(&self, statement: &'a [u8], witnesses: &[Witness]) -> Result<StandingRecord<'a>, VerifierError> {
+        self.open_at(statement, witnesses, unix_time())
+    }
+
+    /// Opens an enrolment record and checks that its endorsement keys held at a time, in seconds since 1970.
+    pub fn open_at<'a>(
+        &self,
+        statement: &'a [u8],
+        witnesses: &[Witness],
+        at: u64,
+    ) -> Result<StandingRecord<'a>, VerifierError> {
         let mut last = VerifierError::Record(garant_attest::cose::StatementError::OtherKey);
         for witness in witnesses {
             match EnrolledNode::open(&FastEngine, statement, &witness.key) {
-                Ok(node) => return self.stand(node, witness.name.clone()),
+                Ok(node) => return self.stand(node, witness.name.clone(), at),
                 Err(error) => last = VerifierError::Record(error),
             }
         }
         Err(last)
     }
 
-    fn stand<'a>(&self, node: EnrolledNode<'a>, witness: Option<String>) -> Result<StandingRecord<'a>, VerifierError> {
+    fn stand<'a>(
+        &self,
+        node: EnrolledNode<'a>,
+        witness: Option<String>,
+        at: u64,
+    ) -> Result<StandingRecord<'a>, VerifierError> {
         let record = node.record();
         let read: Result<Vec<Certificate>, _> =
             record.intermediates.iter().map(|der| Certificate::from_der(der)).collect();
         let mut intermediates = read.map_err(|error| VerifierError::RecordKey(EkError::Certificate(error)))?;
         intermediates.extend(self.intermediates.iter().cloned());
-        let now = unix_time();
         let eks: Vec<CertifiedEk> = record
             .ek_certificates
             .iter()
-            .map(|der| self.validate(der, &intermediates, now).map_err(VerifierError::RecordKey))
+            .map(|der| self.validate(der, &intermediates, at).map_err(VerifierError::RecordKey))
             .collect::<Result<_, _>>()?;
         let id = NodeId::of(&FastEngine, &eks).filter(|id| id.as_bytes() == &*record.node_id);
         let id = id.ok_or(VerifierError::Record(garant_attest::cose::StatementError::OtherKey))?;
@@ -190,8 +214,24 @@ pub struct Judgement {
     lifetime: Duration,
 }
 
+/// What others say of a node, and when it is weighed.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// The statements.
+    pub carried: &'a Carried<'a>,
+    /// Why the node's own are missing.
+    pub fault: Option<&'a str>,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
 /// Judges a verified answer. A record of another attestation key says nothing of it.
-pub fn judge(rules: &Rulebook, answered: &Answered<'_>, record: Option<&StandingRecord<'_>>) -> Judgement {
+pub fn judge(
+    rules: &Rulebook,
+    answered: &Answered<'_>,
+    record: Option<&StandingRecord<'_>>,
+    said: Said<'_>,
+) -> Judgement {
     let verified = &answered.verified;
     let identity = verified.identity();
     let ak_name = verified.ak().name().as_bytes();
@@ -218,6 +258,12 @@ pub fn judge(rules: &Rulebook, answered: &Answered<'_>, record: Option<&Standing
     }
     if let Some(record) = record {
         weigh_chip(rules, record, verified.quote().firmware_version(), &mut verdict);
+    }
+    if let Some(policy) = &rules.policy {
+        let node_ids = record.map_or(&[][..], |record| &record.ek_ids);
+        let Said { carried, fault, now } = said;
+        let evidence = parts::Evidence { engine: &FastEngine, verified, node_ids, carried, fault, now };
+        parts::add(&mut verdict, policy, rules.atlas.as_deref(), &evidence);
     }
     Judgement {
         verdict,
@@ -249,6 +295,7 @@ pub fn nothing_proven(rules: &Rulebook, subject: Option<([u8; 32], &[u8])>, kind
         residual_trust: Vec::new(),
         expires: None,
         policy_digest: rules.policy.as_ref().map(Policy::digest),
+        geographic: None,
         vector: TrustVector::default(),
     };
     Judgement { verdict, node_id, ak_name, boot_id: None, session_key: None, lifetime: lifetime(rules, Duration::ZERO) }
@@ -272,7 +319,8 @@ impl Judgement {
 
     /// The verdict as claims. It ends when its evidence is as old as the policy accepts: a cached answer brings the
     /// age of its quote along and moves nothing.
-    pub fn ear(&self, audience: Option<&str>, at_most: Duration) -> Ear {
+    /// `issued` is in seconds since 1970.
+    pub fn ear(&self, issued: u64, audience: Option<&str>, at_most: Duration) -> Ear {
         let subject = Subject {
             node_id: self.node_id,
             ak_name: &self.ak_name,
@@ -280,7 +328,7 @@ impl Judgement {
             session_key: self.session_key,
         };
         let lifetime_s = self.lifetime.min(at_most).as_secs();
-        let issue = Issue { issued: unix_time(), lifetime_s, audience, nonce: None, build: env!("CARGO_PKG_VERSION") };
+        let issue = Issue { issued, lifetime_s, audience, nonce: None, build: env!("CARGO_PKG_VERSION") };
         Ear::new(&self.verdict, &subject, &issue)
     }
 }

@@ -79,3 +79,9 @@ pub const MEASURING: Duration = Duration::from_secs(30);
 
 /// How long a node may take to send the statements that it carries.
 pub const STATEMENTS_TIME: Duration = Duration::from_secs(10);
+
+/// Statements about one node that are weighed: what it carries, and as many from elsewhere.
+pub const STATEMENTS: usize = 128;
+
+/// Files of a folder with statements.
+pub const FOLDER_FILES: usize = 256;

@@ -1,59 +1,101 @@
-//! A saved answer: what was asked, what came, and the result that was signed then.
+//! A bundle: what was asked, what came, what others said, under which policy, and the result that was signed then. Whoever
+//! has one can compute the verdict of then again, years later.
 //!
-//! Whoever reads one later learns what the answer showed, and nothing about now: the challenge in it is not the reader's.
-//! Its only time is that of a signed result in it.
+//! It says nothing about now: the challenge in it is not the reader's. Nor does its evidence say when it was made; its only
+//! time is that of a signed result in it, where the reader knows the signer.
 
 use crate::{
-    assess::{Judgement, Rulebook, StandingRecord, judge},
+    assess::{Judgement, Rulebook, Said, StandingRecord, Witness, judge},
+    budget::STATEMENTS,
+    error::VerifierError,
     known::Memory,
+    report::utc,
     session::Answered,
+    statements::Collected,
 };
 use garant_attest::{
-    budget::{ANSWER_BYTES, STATEMENT_BYTES},
+    budget::{ANSWER_BYTES, POLICY_BYTES, STATEMENT_BYTES, STATEMENTS_BYTES},
     cbor::{self, Bytes, Bytes32, CborError, Tag},
+    ear::{self, Ear},
+    engine::sha256,
+    verdict::{Answer, Basis, Link},
     verify::{self, Challenge, Known, Refusal},
     wire::Kind,
 };
 use garant_channel::engine::FastEngine;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-/// A saved answer as it was read: claimed, all of it.
+/// A bundle as it was read, claimed all of it; in the order of its encoded labels.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Bundle<'a>(
-    Tag<BundleTag>,
-    /// How it was asked.
-    pub Kind,
-    /// The nonce.
-    pub Bytes32,
-    /// The binder.
-    pub Bytes32,
-    /// The answer.
-    #[serde(borrow)]
-    pub &'a Bytes,
+#[serde(deny_unknown_fields)]
+pub struct Bundle<'a> {
     /// The boot log, where the asker held it and the answer has only its digest.
     #[serde(borrow)]
-    pub Option<&'a Bytes>,
+    pub log: Option<&'a Bytes>,
+    #[doc(hidden)]
+    pub tag: Tag<BundleTag>,
+    /// How it was asked.
+    pub kind: Kind,
+    /// The nonce.
+    pub nonce: Bytes32,
+    /// The answer.
+    #[serde(borrow)]
+    pub answer: &'a Bytes,
+    /// The binder.
+    pub binder: Bytes32,
+    /// The policy under which the result was signed.
+    #[serde(borrow)]
+    pub policy: Option<&'a Bytes>,
+    /// The enrolment record.
+    #[serde(borrow)]
+    pub record: Option<&'a Bytes>,
     /// The signed result.
     #[serde(borrow)]
-    pub Option<&'a Bytes>,
-);
+    pub result: Option<&'a Bytes>,
+    /// What others said of the node.
+    #[serde(borrow)]
+    pub statements: heapless::Vec<&'a Bytes, STATEMENTS>,
+}
+
+/// Why a bundle does not show what was so at a time.
+#[derive(Debug)]
+pub enum BundleFault {
+    /// No result in it was signed by anybody whom the reader knows: it has no time.
+    NoTime,
+    /// The reader asks about a time for which its result does not count.
+    OtherTime {
+        /// When it was signed, seconds since 1970.
+        from: u64,
+        /// The first second at which it no longer counted.
+        to: u64,
+    },
+    /// No enrolment record is in it.
+    NoRecord,
+    /// The answer fails a check.
+    Refused(Refusal),
+    /// The signed result speaks of another node, boot or session key.
+    OtherResult,
+}
+
+impl fmt::Display for BundleFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BundleFault::NoTime => f.write_str("its time is not known: nobody you know signed a result in it"),
+            BundleFault::OtherTime { from, to } => {
+                write!(f, "its result counts from {} to {}, and not then", utc(*from), utc(*to))
+            }
+            BundleFault::NoRecord => f.write_str("no enrolment record is in it"),
+            BundleFault::Refused(refusal) => write!(f, "check {}: {refusal}", refusal.check()),
+            BundleFault::OtherResult => {
+                f.write_str("the signed result in it speaks of another node, boot or session key")
+            }
+        }
+    }
+}
 
 impl<'a> Bundle<'a> {
-    /// What is saved.
-    pub fn new(
-        kind: Kind,
-        nonce: [u8; 32],
-        binder: [u8; 32],
-        answer: &'a [u8],
-        log: Option<&'a [u8]>,
-        ear: Option<&'a [u8]>,
-    ) -> Bundle<'a> {
-        let (nonce, binder) = (Bytes32::new(nonce), Bytes32::new(binder));
-        Bundle(Tag::new(), kind, nonce, binder, Bytes::new(answer), log.map(Bytes::new), ear.map(Bytes::new))
-    }
-
-    /// Reads a saved answer.
+    /// Reads a bundle.
     pub fn decode(bytes: &'a [u8]) -> Result<Bundle<'a>, CborError> {
         cbor::decode(bytes, BUNDLE_BYTES)
     }
@@ -65,26 +107,87 @@ impl<'a> Bundle<'a> {
 
     /// What the answer showed whoever asked then, if that was its challenge. Says nothing about now: whoever made the
     /// file chose the nonce.
-    pub fn recheck(&self, rules: &Rulebook, record: Option<&StandingRecord<'_>>) -> Result<Judgement, Refusal> {
+    pub fn recheck(
+        &self,
+        rules: &Rulebook,
+        record: Option<&StandingRecord<'_>>,
+        now: u64,
+    ) -> Result<Judgement, Refusal> {
         let memory = Memory { log: self.held_log(), ..Memory::default() };
         let held: Vec<_> = memory.held().into_iter().collect();
         let ak_name = record.map(|record| record.node().record().ak_name.to_vec());
         let known = Known { ak_name: ak_name.as_deref(), peer_key: None, counters: None, ima: None, held: &held };
-        let challenge = Challenge { kind: self.1, nonce: *self.2, binder: *self.3 };
-        let verified = verify::verify(&FastEngine, self.4, challenge, &known)?;
-        Ok(judge(rules, &Answered { verified, age: Duration::ZERO, sighting: None }, record))
+        let challenge = Challenge { kind: self.kind, nonce: *self.nonce, binder: *self.binder };
+        let verified = verify::verify(&FastEngine, self.answer, challenge, &known)?;
+        let carried = Collected::of(self.statements.iter().map(|statement| statement.to_vec()));
+        let said = Said { carried: &carried.carried(), fault: None, now };
+        Ok(judge(rules, &Answered { verified, age: Duration::ZERO, sighting: None }, record, said))
+    }
+
+    /// The signed result in it, where one of `witnesses` signed it, and under what name.
+    pub fn result(&self, witnesses: &[Witness]) -> Option<(Ear, Option<String>)> {
+        let bytes = self.result?;
+        witnesses.iter().find_map(|witness| {
+            let opened = ear::open(&FastEngine, bytes, &witness.key).ok()?;
+            Some((opened, witness.name.clone()))
+        })
+    }
+
+    /// The verdict at a time, in seconds since 1970, computed anew: everything counts or not as of the moment at which
+    /// the result in it was signed. That the challenge was a fresh one then is the word of who signed.
+    pub fn judge_then(
+        &self,
+        rules: &Rulebook,
+        witnesses: &[Witness],
+        at: u64,
+    ) -> Result<Result<(Judgement, Ear), BundleFault>, VerifierError> {
+        let Some((ear, who)) = self.result(witnesses) else { return Ok(Err(BundleFault::NoTime)) };
+        if at < ear.issued || at >= ear.expires {
+            return Ok(Err(BundleFault::OtherTime { from: ear.issued, to: ear.expires }));
+        }
+        let Some(record) = self.record else { return Ok(Err(BundleFault::NoRecord)) };
+        let record = rules.open_at(record, witnesses, ear.issued)?;
+        let mut judgement = match self.recheck(rules, Some(&record), ear.issued) {
+            Ok(judgement) => judgement,
+            Err(refusal) => return Ok(Err(BundleFault::Refused(refusal))),
+        };
+        let same = judgement.ear(ear.issued, None, Duration::ZERO);
+        let is_same = same.node_id == ear.node_id
+            && same.ak_name == ear.ak_name
+            && same.boot_id == ear.boot_id
+            && same.session_key == ear.session_key;
+        if !is_same {
+            return Ok(Err(BundleFault::OtherResult));
+        }
+        if let Some(who) = who {
+            let basis = Basis::Testimony(who);
+            let what = format!("the challenge was fresh on {}", utc(ear.issued));
+            let verdict = &mut judgement.verdict;
+            for part in [&mut verdict.boot, &mut verdict.place, &mut verdict.owner, &mut verdict.workload] {
+                if part.answer != Answer::Unknown {
+                    part.links.push(Link { what: what.clone(), basis: basis.clone() });
+                }
+            }
+        }
+        Ok(Ok((judgement, ear)))
+    }
+
+    /// SHA-256 of a policy's bytes, as verdicts name it.
+    pub fn policy_digest(policy: &[u8]) -> [u8; 32] {
+        sha256(&FastEngine, &[policy])
     }
 
     fn held_log(&self) -> Option<([u8; 32], Vec<u8>)> {
-        let log = self.5?;
-        Some((garant_attest::engine::sha256(&FastEngine, &[log]), log.to_vec()))
+        let log = self.log?;
+        Some((sha256(&FastEngine, &[log]), log.to_vec()))
     }
 }
 
-/// A saved answer: answer, log and result at their limits, and their heads.
-pub const BUNDLE_BYTES: usize = ANSWER_BYTES + ANSWER_BYTES / 8 + STATEMENT_BYTES;
+/// A bundle: all of its parts at their limits, and their heads.
+pub const BUNDLE_BYTES: usize =
+    ANSWER_BYTES + ANSWER_BYTES / 8 + 2 * STATEMENT_BYTES + 2 * STATEMENTS_BYTES + POLICY_BYTES;
 
 garant_attest::tags! {
-    /// A saved answer.
+    /// A bundle.
     BundleTag => "garant/bundle/1",
 }

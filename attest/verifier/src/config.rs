@@ -45,6 +45,9 @@ pub struct Configuration {
     pub revocations: Vec<PathBuf>,
     /// What is known against chips, instead of the table that comes with this release.
     pub endorsement: Option<PathBuf>,
+    /// Files of statements, and folders of them, beside those that nodes carry; read at each round.
+    #[serde(default)]
+    pub statements: Vec<PathBuf>,
     /// Folder of records by re-enrolment keys of the policy.
     pub reenrolments: Option<PathBuf>,
     /// aud of every result.
@@ -136,7 +139,7 @@ impl Configuration {
             &mut self.endorsement,
             &mut self.reenrolments,
         ];
-        let lists = self.ca.iter_mut().chain(&mut self.revocations);
+        let lists = self.ca.iter_mut().chain(&mut self.revocations).chain(&mut self.statements);
         for path in required.into_iter().chain(optional.into_iter().flatten()).chain(lists) {
             *path = folder.join(&*path);
         }

@@ -35,6 +35,18 @@ pub enum VerifierError {
     Enrolment(EnrolmentFault),
     /// The witness's, or who brought the record: it does not verify.
     Record(StatementError),
+    /// The node's: it carries no statements in a form that can be read.
+    Statements(CborError),
+    /// The asker's, or the node's: more statements than are weighed.
+    TooManyStatements {
+        /// How many are.
+        limit: usize,
+    },
+    /// The asker's: a file that holds no statement.
+    NoStatement {
+        /// The file.
+        path: PathBuf,
+    },
     /// The record's endorsement keys no longer hold; their maker, or the roots, decide.
     RecordKey(EkError),
     /// Keeping, or the names of another enrolment.
@@ -160,6 +172,11 @@ impl fmt::Display for VerifierError {
             VerifierError::Rejected(rejection) => write!(f, "check {}: {rejection}", rejection.check()),
             VerifierError::Enrolment(fault) => write!(f, "not enrolled: {fault}"),
             VerifierError::Record(error) => write!(f, "the enrolment record: {error}"),
+            VerifierError::Statements(error) => write!(f, "the statements that the node carries: {error}"),
+            VerifierError::TooManyStatements { limit } => write!(f, "more than {limit} statements about one node"),
+            VerifierError::NoStatement { path } => {
+                write!(f, "{}: no statement of a kind that bears on place or owner", path.display())
+            }
             VerifierError::RecordKey(error) => write!(f, "the enrolment record's endorsement key: {error}"),
             VerifierError::Store(error) => error.fmt(f),
             VerifierError::File { path, source } => write!(f, "{}: {source}", path.display()),

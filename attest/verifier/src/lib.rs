@@ -18,4 +18,5 @@ pub mod seal;
 pub mod serve;
 pub mod session;
 pub mod sources;
+pub mod statements;
 pub mod store;

@@ -5,6 +5,7 @@ use crate::{
     assess::nothing_proven,
     board::Standing,
     budget::{RELYING_PARTY, REQUEST_BYTES},
+    clock::unix_time,
     error::VerifierError,
     report::{Report, hex},
     serve::{Machine, Service, next},
@@ -144,7 +145,7 @@ fn standing(service: &Service, id: &[u8; 32]) -> Result<Standing, VerifierError>
 fn unknown(service: &Service, id: [u8; 32], why: &str) -> Result<Vec<u8>, VerifierError> {
     let ak_name = service.store.memory(id)?.ak_name.unwrap_or_default();
     let judgement = nothing_proven(&service.rules, Some((id, &ak_name)), Kind::None, why);
-    service.sealer.ear(&judgement.ear(service.configuration.audience.as_deref(), UNKNOWN_LIFETIME))
+    service.sealer.ear(&judgement.ear(unix_time(), service.configuration.audience.as_deref(), UNKNOWN_LIFETIME))
 }
 
 /// The claims of a result that we signed ourselves.

@@ -59,6 +59,28 @@ pub struct Part {
     pub reasons: Vec<String>,
     /// All links.
     pub links: Vec<Link>,
+    /// Of place: what it was computed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub geographic: Option<GeographicResult>,
+}
+
+/// Where a machine can be.
+#[derive(Debug, Clone, Serialize)]
+pub struct GeographicResult {
+    /// Where all its land is in one country.
+    pub country: Option<String>,
+    /// What was asked for.
+    pub territory: String,
+    /// Version of the map.
+    pub map: String,
+    /// Codes of all land that it can be on.
+    pub touched: Vec<String>,
+    /// Operators of landmarks that count.
+    pub operators: Vec<String>,
+    /// How many of them may lie.
+    pub may_lie: Option<u64>,
+    /// Who is trusted alone.
+    pub alone: Option<String>,
 }
 
 /// One link.
@@ -103,6 +125,15 @@ fn part(appraisal: &Appraisal) -> Part {
         tier: appraisal.status,
         reasons: appraisal.reasons.iter().cloned().collect(),
         links: links.collect(),
+        geographic: appraisal.geographic.as_ref().map(|result| GeographicResult {
+            country: result.country.clone(),
+            territory: result.territory.clone(),
+            map: result.map.clone(),
+            touched: result.touched.to_vec(),
+            operators: result.operators.to_vec(),
+            may_lie: result.may_lie,
+            alone: result.alone.clone(),
+        }),
     }
 }
 

@@ -5,7 +5,7 @@
 //! check proves nothing about a machine, so it changes no verdict: else whoever knows an EK certificate could.
 
 use crate::{
-    assess::{Judgement, Rulebook, Witness, judge},
+    assess::{Judgement, Rulebook, Said, Witness, judge},
     board::{Board, Heard},
     budget::{ROUND, STATEMENT_FILES},
     clock::{Clock, Moment, unix_time},
@@ -19,6 +19,7 @@ use crate::{
     seal::{Sealer, read_key},
     session::Session,
     sources::read_file,
+    statements::Collected,
     store::Store,
 };
 use garant_attest::{
@@ -189,11 +190,26 @@ impl Service {
         let at = sent.at().clone();
         let held: Vec<_> = memory.held().into_iter().collect();
         let answered = sent.spend(&FastEngine, &answer, &memory, &held, &session.now()?)?;
-        let judgement = judge(&self.rules, &answered, Some(&record));
+        let (said, fault) = self.said(&mut session).await;
+        let said = Said { carried: &said.carried(), fault: fault.as_deref(), now: unix_time() };
+        let judgement = judge(&self.rules, &answered, Some(&record), said);
         let seen = answered.verified.quote().clock_info();
         self.store.learn(id, seen, answered.sighting, sent_log(&answer))?;
         self.publish(id, at, &judgement)?;
         Ok(id)
+    }
+
+    /// What others say of the node, where the policy asks; and why what it carries is missing.
+    async fn said(&self, session: &mut Session) -> (Collected, Option<String>) {
+        if !self.rules.asks_for_statements() {
+            return (Collected::default(), None);
+        }
+        let own = Collected::read(&self.configuration.statements);
+        let (mut said, mut fault) = own.map_or_else(|e| (Collected::default(), Some(e.to_string())), |own| (own, None));
+        if let Err(error) = said.ask(session).await {
+            fault = Some(error.to_string());
+        }
+        (said, fault)
     }
 
     async fn enrol(
@@ -212,7 +228,7 @@ impl Service {
 
     /// Signs a verdict, keeps it, then shows it.
     fn publish(&self, id: [u8; 32], at: Moment, judgement: &Judgement) -> Result<(), VerifierError> {
-        let ear = judgement.ear(self.configuration.audience.as_deref(), self.configuration.lifetime());
+        let ear = judgement.ear(unix_time(), self.configuration.audience.as_deref(), self.configuration.lifetime());
         let signed = self.sealer.ear(&ear)?;
         self.store.keep_ear(id, &signed)?;
         log::info!("verdict node={} boot={}", hex(&id), judgement.verdict.boot);

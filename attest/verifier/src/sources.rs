@@ -3,7 +3,11 @@
 //! A root that comes as a bare certificate is of kind `test`: whoever hands one over has not said what its word is worth.
 //! A list in TOML (as `attest/data/roots.toml`) says it for each.
 
-use crate::{assess::Rulebook, budget::ROOTS_FILE_BYTES, error::VerifierError};
+use crate::{
+    assess::Rulebook,
+    budget::{FOLDER_FILES, ROOTS_FILE_BYTES},
+    error::VerifierError,
+};
 use garant_attest::{
     budget,
     certificate::{Certificate, is_same_name},
@@ -16,7 +20,7 @@ use garant_attest::{
 };
 use garant_channel::engine::FastEngine;
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -60,8 +64,25 @@ impl Sources {
             self.revocations.iter().map(|path| read_revocations(path)).collect::<Result<Vec<_>, _>>()?.concat();
         let status = read_endorsement(self.endorsement.as_deref())?;
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
-        Ok(Rulebook::new(roots, intermediates, revocations, status, policy))
+        Rulebook::new(roots, intermediates, revocations, status, policy).map_err(|error| VerifierError::Configuration {
+            path: self.policy.clone().unwrap_or_default(),
+            what: error.to_string(),
+        })
     }
+}
+
+/// A file, or the files of a folder in the order of their names; hidden ones are left out.
+pub fn files_in(path: &Path) -> Result<Vec<PathBuf>, VerifierError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).map_err(|source| file_fault(path, source))?.take(FOLDER_FILES);
+    let entries = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<PathBuf>, _>>();
+    let mut files = entries.map_err(|source| file_fault(path, source))?;
+    let is_hidden = |file: &PathBuf| file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    files.retain(|file| file.is_file() && !is_hidden(file));
+    files.sort();
+    Ok(files)
 }
 
 /// Reads a policy.
