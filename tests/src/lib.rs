@@ -6,6 +6,7 @@ pub mod bare_server;
 pub mod chain_world;
 pub mod closed_boot;
 pub mod crafted_log;
+pub mod example_world;
 pub mod floors;
 pub mod forge;
 pub mod garant;

@@ -48,7 +48,7 @@ impl Node {
         tpm.start_for_vmm();
         let address = free_address()?;
         let started = Instant::now();
-        let qemu = start_qemu(folder.path(), &tpm.control_socket(), address, spec.port)?;
+        let qemu = start_qemu(folder.path(), &tpm.control_socket(), address, spec)?;
         let mut node = Node { qemu, folder, address, boot_time: Duration::ZERO };
         node.wait_for_line(spec.up_when, BOOT_DEADLINE)?;
         node.boot_time = started.elapsed();
@@ -106,7 +106,8 @@ fn write_boot_disk(folder: &Path, uki: &Path) -> io::Result<()> {
     run(Command::new("mcopy").arg("-i").arg(&disk).arg(uki).arg(on_disk))
 }
 
-fn start_qemu(folder: &Path, tpm_control: &Path, address: SocketAddr, guest_port: u16) -> io::Result<Child> {
+fn start_qemu(folder: &Path, tpm_control: &Path, address: SocketAddr, spec: &BootSpec<'_>) -> io::Result<Child> {
+    let guest_port = spec.port;
     let file = |name: &str| folder.join(name).display().to_string();
     Command::new("qemu-system-x86_64")
         .args(["-machine", "q35,smm=off", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", MEMORY])
@@ -118,7 +119,7 @@ fn start_qemu(folder: &Path, tpm_control: &Path, address: SocketAddr, guest_port
         .args(["-device", "virtio-blk-pci,drive=disk"])
         .args(["-chardev", &format!("socket,id=tpm,path={}", tpm_control.display())])
         .args(["-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"])
-        .args(["-netdev", &format!("user,id=net0,restrict=on,hostfwd=tcp:{address}-:{guest_port}")])
+        .args(["-netdev", &format!("user,id=net0,hostfwd=tcp:{address}-:{guest_port}")])
         .args(["-device", "virtio-net-pci,netdev=net0,romfile="])
         .args(["-serial", &format!("file:{}", file(CONSOLE))])
         .stdin(Stdio::null())
@@ -151,6 +152,8 @@ pub fn node_image() -> PathBuf {
 }
 
 /// Debian's package ovmf.
+/// How a booted machine knows the one that runs QEMU, whose loopback it reaches there.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const EMPTY_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const UKI_PATH: &str = "\\EFI\\garant\\node.efi";

@@ -13,12 +13,15 @@ use tempfile::TempDir;
 use garant_attest::uki::Uki;
 
 use crate::{
+    example_world::ExampleWorld,
     qemu::{BootSpec, Node},
     swtpm::Swtpm,
 };
 
 /// One machine and one verifier.
 pub struct Scene {
+    /// What lies around the machine.
+    pub world: ExampleWorld,
     tpm: Swtpm,
     folder: TempDir,
     programs: Programs,
@@ -48,8 +51,8 @@ impl Scene {
         let folder = tempfile::Builder::new().prefix("garant-scene").tempdir()?;
         fs::write(folder.path().join(ROOT), tpm.authority().root_pem)?;
         fs::write(folder.path().join(AUTHORITY), tpm.authority().intermediate_pem)?;
-        let scene = Scene { tpm, folder, programs };
-        let configuration = fs::read_to_string(recipe().join("garantd.toml"))?;
+        let scene = Scene { world: ExampleWorld::new()?, tpm, folder, programs };
+        let configuration = fs::read_to_string(recipe().join("garantd.toml"))? + &scene.world.options();
         scene.build(Image::Expected, &configuration)?;
         scene.build(Image::Rebuilt, &format!("{configuration}# one line more\n"))?;
         Ok(Some(scene))
@@ -75,6 +78,11 @@ impl Scene {
             fs::write(self.folder.path().join(file), &output.stdout)?;
         }
         Ok(Typed { command: format!("garant {words}"), output })
+    }
+
+    /// A file in the verifier's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn image(&self, image: Image) -> PathBuf {

@@ -63,7 +63,7 @@ impl World {
     pub fn path(&self, from: &Place, to: &Place, target: SocketAddr, one_way: Duration) {
         from.is_reachable_at(target.ip());
         to.is_reachable_at(from.ip);
-        let way = Way { to: to.clone(), source: from.ip, target, one_way, is_over: Arc::clone(&self.is_over) };
+        let way = Way { to: Some(to.clone()), source: from.ip, target, one_way, is_over: Arc::clone(&self.is_over) };
         let (tcp, udp) = from.run(|| (TcpListener::bind(target), UdpSocket::bind(target)));
         let (tcp, udp) = (tcp.expect("nobody else has this address"), udp.expect("nobody else has this address"));
         let streams = way.clone();
@@ -117,6 +117,31 @@ impl Place {
     }
 }
 
+/// Passes on, after this time each way, what comes to `near` to `far`: a distance without namespaces, between two
+/// addresses of this machine. It ends when dropped.
+pub struct Relay(Arc<AtomicBool>);
+
+impl Relay {
+    /// Starts it, for TCP and for UDP.
+    pub fn start(near: SocketAddr, far: SocketAddr, one_way: Duration) -> io::Result<Relay> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let way = Way { to: None, source: near.ip(), target: far, one_way, is_over: Arc::clone(&is_over) };
+        let (streams, datagrams) = (TcpListener::bind(near)?, UdpSocket::bind(near)?);
+        let of_streams = way.clone();
+        thread::spawn(move || of_streams.pass_streams_on(&streams));
+        thread::spawn(move || way.pass_datagrams_on(datagrams));
+        Ok(Relay(is_over))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        // Its threads look up now and then; the next one at this address finds it free.
+        thread::sleep(2 * LOOK_UP);
+    }
+}
+
 /// A command whose program runs behind these words.
 pub fn behind(words: &[&str], command: &Command) -> Command {
     let mut all = words.iter().map(std::ffi::OsStr::new).chain([command.get_program()]).chain(command.get_args());
@@ -131,7 +156,8 @@ type Late = mpsc::Sender<(Instant, Vec<u8>)>;
 /// From a socket that was dialled to one at the other end.
 #[derive(Clone)]
 struct Way {
-    to: Place,
+    /// Where the other end is; `None`: here.
+    to: Option<Place>,
     source: IpAddr,
     target: SocketAddr,
     one_way: Duration,
@@ -139,6 +165,13 @@ struct Way {
 }
 
 impl Way {
+    fn there<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.to {
+            Some(place) => place.run(work),
+            None => work(),
+        }
+    }
+
     fn pass_streams_on(&self, listener: &TcpListener) {
         listener.set_nonblocking(true).expect("a socket of ours");
         while !self.is_over.load(Ordering::Relaxed) {
@@ -156,7 +189,7 @@ impl Way {
 
     /// A stream from the source's address at the other end.
     fn dial(&self) -> io::Result<TcpStream> {
-        self.to.run(|| {
+        self.there(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let stream = runtime.block_on(async {
                 let socket = tokio::net::TcpSocket::new_v4()?;
@@ -211,7 +244,7 @@ impl Way {
 
     /// Opens a port at the other end for this sender, whose answers find back to him; returns the way there.
     fn answer_to(&self, near: Arc<UdpSocket>, sender: SocketAddr) -> Late {
-        let far = self.to.run(|| UdpSocket::bind((self.source, 0))).expect("its address is there");
+        let far = self.there(|| UdpSocket::bind((self.source, 0))).expect("its address is there");
         far.set_read_timeout(Some(LOOK_UP)).expect("a socket of ours");
         let (far, target) = (Arc::new(far), self.target);
         let back = self.after_a_while(move |bytes: Vec<u8>| drop(near.send_to(&bytes, sender)));

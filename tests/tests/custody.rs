@@ -357,3 +357,35 @@ fn a_key_in_a_token_signs_through_pkcs11_and_what_it_answers_is_checked() {
     }
     assert!(!desk.path("bad").exists());
 }
+
+#[test]
+fn an_auditors_shares_are_what_the_file_said_and_carry_the_auditors_name_alone() {
+    let desk = Desk::new(&["auditor", "stranger"]);
+    let example = desk.types("statement shares sign --example", 0);
+    fs::write(desk.path("shares.toml"), example.replace("2026-12-20", "2126-12-20")).unwrap();
+    desk.types("statement shares sign shares.toml --key auditor.key --out operator.shares", 0);
+    for command in ["statement shares show operator.shares --by auditor.pub", "explain operator.shares"] {
+        let shown = desk.types(command, 0);
+        for part in [
+            "Example Partners Inc. (lei:EXAMPLEFUNDS00000001), registeredEntity, seat US",
+            "lei:EXAMPLEFUNDS00000001 in euid:FRRCS.EXAMPLE: shareholding at least 10 % at most 20 %",
+            "veto in euid:FRRCS.EXAMPLE",
+            "euid:FRRCS.EXAMPLE: euid:DEHRB.HOLDING",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+    desk.types("statement shares show operator.shares --by stranger.pub", 1);
+    desk.types("statement shares sign shares.toml --key auditor.key --out operator.shares", 3);
+    for (from, to, says) in [
+        ("\"60\"", "\"60,0\"", "is no share"),
+        ("maximum = \"20\"", "maximum = \"9\"", "minimum is above its maximum"),
+        ("as_of = 2026-11-20", "as_of = 2126-11-20", "as-of date"),
+        ("seat = \"FR\"", "seat = \"France\"", "two capital letters"),
+        ("kind = \"person\"", "kind = \"human\"", "unknown variant"),
+    ] {
+        fs::write(desk.path("wrong.toml"), example.replace("2026-12-20", "2126-12-20").replacen(from, to, 1)).unwrap();
+        let printed = desk.types("statement shares sign wrong.toml --key auditor.key --out wrong.shares", 3);
+        assert!(printed.contains(says), "{says}: {printed}");
+    }
+}

@@ -1,6 +1,7 @@
 //! `garant statement`: what owners and auditors sign, and what such a statement says.
 
 mod mandate;
+mod shares;
 mod show;
 mod signer;
 mod site;
@@ -24,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Sign what only you can say of a machine (that you hand it on, that you hold it, where it stands), or read what others
+/// Sign what only you can say of a machine (that you hand it on, that you hold it, where it stands, who owns its owner), or read what others
 /// signed.
 ///
 /// A statement is testimony of the key that signed it: `garant verify` names that key beside every answer that rests on
@@ -47,6 +48,9 @@ enum Kind {
     /// Say, as an auditor, that a machine or a landmark stands in a building, and what you inspected.
     #[command(subcommand)]
     Site(Site),
+    /// Say who holds what in whom: shares, votes, rights.
+    #[command(subcommand)]
+    Shares(Shares),
     Show(show::Args),
 }
 
@@ -68,16 +72,24 @@ enum Site {
     Show(show::Args),
 }
 
+#[derive(Debug, Subcommand)]
+enum Shares {
+    Sign(shares::Args),
+    Show(show::Args),
+}
+
 /// Signs or shows.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     match &args.kind {
         Kind::Transfer(Transfer::Sign(args)) => transfer::run(args, output),
         Kind::Mandate(Mandate::Sign(args)) => mandate::run(args, output),
         Kind::Site(Site::Sign(args)) => site::run(args, output),
+        Kind::Shares(Shares::Sign(args)) => shares::run(args, output),
         Kind::Show(args)
         | Kind::Transfer(Transfer::Show(args))
         | Kind::Mandate(Mandate::Show(args))
-        | Kind::Site(Site::Show(args)) => show::run(args, output),
+        | Kind::Site(Site::Show(args))
+        | Kind::Shares(Shares::Show(args)) => show::run(args, output),
     }
 }
 
@@ -161,4 +173,5 @@ Examples:
   garant statement mandate sign node.voucher --node node.record --key owner.key --out node.mandate
   garant statement site sign --example > site.toml
   garant statement site sign site.toml --key auditor.key --out site.statement
+  garant statement shares sign shares.toml --key auditor.key --out operator.shares
   garant statement show site.statement --by auditor.pub";

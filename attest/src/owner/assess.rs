@@ -146,7 +146,13 @@ impl<'c> Case<'c> {
     fn held(&mut self, held: &Held) {
         let maker = name_of(self.evidence.engine, self.policy.makers(), held.maker);
         let owners = held.links.len();
-        self.link(format!("custody from {maker} over {owners} owners"), Basis::Testimony(maker));
+        self.link(
+            match owners {
+                1 => format!("custody: {maker} handed it to the owner"),
+                _ => format!("custody: from {maker} by {owners} transfers to the owner"),
+            },
+            Basis::Testimony(maker),
+        );
         let owner = match &held.seal {
             Some(seal) => seal.to_string(),
             None => format!("key {}", hex(&held.owner.id)),

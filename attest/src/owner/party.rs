@@ -26,7 +26,7 @@ crate::int_map! {
         /// Of a legal entity: its principal establishment.
         6 => principal_establishment: Option<Country>,
         /// Of a natural person: all nationalities.
-        7 => nationalities: Option<heapless::Vec<Country, NATIONALITIES>>,
+        7 => nationalities: Option<Nationalities>,
         /// Of a natural person: where it lives.
         8 => residence: Option<Country>,
         /// Of a state, trust, foundation or fund: whose persons are behind it, all of them.
@@ -35,6 +35,9 @@ crate::int_map! {
         10 => declaration_threshold: Option<Share>,
     }
 }
+
+/// Nationalities of a person.
+pub type Nationalities = heapless::Vec<Country, NATIONALITIES>;
 
 /// What a party is: BODS' entity and person types, as far as they matter to a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

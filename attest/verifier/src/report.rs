@@ -84,7 +84,7 @@ pub struct GeographicResult {
 }
 
 /// One link.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
     /// What was checked.
     pub what: String,
@@ -157,7 +157,13 @@ impl fmt::Display for Report {
         writeln!(f, "policy    {}", self.policy.as_deref().unwrap_or("none given"))?;
         writeln!(f, "expires   {} (in {} s)", utc(self.expires), self.expires.saturating_sub(self.issued))?;
         for (name, part) in [("boot", boot), ("place", place), ("owner", owner), ("workload", workload)] {
-            for link in &part.links {
+            // The parts that rest on the boot begin with its links.
+            let own =
+                part.links.strip_prefix(boot.links.as_slice()).filter(|_| name != "boot" && !boot.links.is_empty());
+            if own.is_some() {
+                writeln!(f, "link      {name}: all {} links of boot", boot.links.len())?;
+            }
+            for link in own.unwrap_or(&part.links) {
                 writeln!(f, "link      {name}: {} ({})", link.what, link.basis)?;
             }
         }

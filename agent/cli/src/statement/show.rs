@@ -1,6 +1,6 @@
 //! `garant statement show`: what a statement says, for people, and whether a key signed it.
 
-use super::site;
+use super::{shares, site};
 use crate::{
     event_words::hex,
     explained::Explained,
@@ -15,6 +15,7 @@ use garant_attest::{
     cose::ClaimedStatement,
     engine::PublicKey,
     owner::{
+        holdings::Holdings,
         mandate::Mandate,
         voucher::{ClaimedVoucher, Link},
     },
@@ -25,7 +26,7 @@ use garant_channel::engine::FastEngine;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::{fmt, path::PathBuf};
 
-/// Print what a statement says: mandate, site, voucher, or any other that garant knows.
+/// Print what a statement says: mandate, site, shares, voucher, or any other that garant knows.
 ///
 /// What is printed is what its signer claims. With --by it is also checked that this key signed it; a voucher's entries
 /// are checked by the keys that they name.
@@ -73,7 +74,7 @@ fn signed_by(bytes: &[u8], claimed: Option<&ClaimedStatement<'_>>, key: &PublicK
             None => Ok("the voucher begins with this key and holds to its end".to_owned()),
         };
     };
-    let content_type = [Mandate::CONTENT_TYPE, Site::CONTENT_TYPE].into_iter();
+    let content_type = [Mandate::CONTENT_TYPE, Site::CONTENT_TYPE, Holdings::CONTENT_TYPE].into_iter();
     let content_type = content_type.chain(OTHERS).find(|known| *known == claimed.content_type());
     let content_type = content_type.ok_or_else(|| "a kind that is not checked here".to_owned())?;
     let checked = claimed.verify(&FastEngine, key, content_type);
@@ -118,6 +119,11 @@ pub(crate) fn explain(content_type: &str, payload: &[u8]) -> Option<Explained> {
             let mut said = Explained::new("site statement");
             said.lines
                 .extend(site::lines(&decode_untrusted(payload).ok()?).into_iter().map(|(a, b)| (a.to_owned(), b)));
+            said
+        }
+        Holdings::CONTENT_TYPE => {
+            let mut said = Explained::new("statement on shares");
+            said.lines.extend(shares::lines(&decode_untrusted(payload).ok()?));
             said
         }
         other => Explained::new("signed statement").line("type", other),
