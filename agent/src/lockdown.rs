@@ -67,6 +67,16 @@ pub enum Landlocked {
     Not,
 }
 
+impl Landlocked {
+    /// How loudly it is said: an operator may want another kernel where nothing locks files and ports.
+    pub fn level(self) -> log::Level {
+        match self {
+            Landlocked::Fully | Landlocked::Partly => log::Level::Info,
+            Landlocked::Not => log::Level::Warn,
+        }
+    }
+}
+
 /// Why the server is not locked in; it must not read a byte from outside.
 #[derive(Debug)]
 pub struct LockdownError {
@@ -288,3 +298,25 @@ const CALLS: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_unlink,
 ];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// In a thread of its own: filter and lock are per thread.
+    #[test]
+    fn a_kernel_without_landlock_is_a_warning() {
+        let without = || {
+            let call = BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]);
+            let refused = SeccompAction::Errno(ENOSYS);
+            let filter = SeccompFilter::new(call, SeccompAction::Allow, refused, TargetArch::try_from(ARCH).unwrap());
+            prctl::set_no_new_privs().unwrap();
+            seccompiler::apply_filter(&BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
+            restrict_files_and_ports(&Needs::default()).unwrap()
+        };
+        let found = std::thread::spawn(without).join().unwrap();
+        assert_eq!((found, found.level()), (Landlocked::Not, log::Level::Warn));
+        assert_eq!(Landlocked::Fully.level(), log::Level::Info);
+    }
+}

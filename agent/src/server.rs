@@ -99,7 +99,7 @@ pub fn run(inherited: Inherited) -> Result<(), ServerError> {
     SigSet::empty().thread_set_mask().map_err(|errno| system("unblock signals")(errno.into()))?;
     let server = Server::open(inherited)?;
     let landlocked = lockdown::lock(&Needs::of(&server.configuration)).map_err(ServerError::Lockdown)?;
-    log::info!("server locked in landlock={landlocked:?}");
+    log::log!(landlocked.level(), "server locked in landlock={landlocked:?}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(system("start the runtime"))?.block_on(server.serve(SESSION_KEY_RENEWAL))
 }

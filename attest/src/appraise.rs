@@ -739,6 +739,19 @@ mod tests {
     }
 
     #[test]
+    fn l6_what_the_os_extends_after_exit_boot_services_is_no() {
+        let exit = plain(5, EventType::EFI_ACTION, EXIT_BOOT_SERVICES);
+        for pcr in BOOT_PCRS {
+            let mut case = Case::good();
+            case.boot = case.boot.and(exit.clone());
+            assert_eq!(case.boot().0, Answer::Yes);
+            case.boot = case.boot.and(thing(pcr, EventType::EFI_BOOT_SERVICES_APPLICATION, b"uki"));
+            let (answer, reason) = case.boot();
+            assert!(answer == Answer::No && reason.starts_with(&format!("PCR {pcr}, event 23: ")), "{reason}");
+        }
+    }
+
+    #[test]
     fn loader_configuration_without_exit_boot_services_is_unknown_and_with_it_no() {
         let mut case = Case::good();
         case.boot.measured.push(thing(5, EventType::EFI_ACTION, b"not in the log"));

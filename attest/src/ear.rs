@@ -200,10 +200,11 @@ impl Ear {
     }
 }
 
-/// The claims of an EAR that `verifier` signed. Expiry, audience and policy digest are the reader's to compare.
+/// The claims of an EAR of [`PROFILE`] that `verifier` signed. Expiry, audience and policy digest are the reader's to compare.
 pub fn open(engine: &dyn Engine, statement: &[u8], verifier: &PublicKey) -> Result<Ear, StatementError> {
     let claimed = ClaimedStatement::decode(statement)?;
-    Ok(Ear::decode_untrusted(claimed.verify(engine, verifier, CONTENT_TYPE)?)?)
+    let ear = Ear::decode_untrusted(claimed.verify(engine, verifier, CONTENT_TYPE)?)?;
+    if ear.profile == PROFILE { Ok(ear) } else { Err(StatementError::Claim { what: "eat_profile" }) }
 }
 
 fn appraisal(part: &PartVerdict, vector: Option<TrustVector>) -> Appraisal {

@@ -96,7 +96,8 @@ impl Judge<'_> {
                 accept(self.policy.secure_boot().accepts_authority(&content))
             }
             (EventType::EFI_BOOT_SERVICES_APPLICATION, BOOT_APPLICATIONS, _) => {
-                accept(self.image.is_some_and(|image| image.is_application(digest)))
+                // An OS that came up from the kernel alone can measure the image afterwards, but not before.
+                accept(self.started && self.image.is_some_and(|image| image.is_application(digest)))
             }
             _ => accept(self.is_of_image(event, digest)),
         }
@@ -365,6 +366,13 @@ mod tests {
         assert!(matches!(answer(&with_both, 4, &named), EventAnswer::AllAccepted(_)));
         let alone = with_both.changed(|events| events.retain(|event| event.measured != b"uki"));
         assert!(matches!(answer(&alone, 4, &named), EventAnswer::Refused(_)));
+        let afterwards = alone.and(plain(5, EventType::EFI_ACTION, b"Exit Boot Services Invocation")).and(thing(
+            4,
+            EventType::EFI_BOOT_SERVICES_APPLICATION,
+            b"uki",
+        ));
+        let EventAnswer::Refused(why) = answer(&afterwards, 4, &named) else { panic!("the OS measured the image") };
+        assert!(why.contains("event 21: boot application sha256:"), "{why}");
     }
 
     #[test]

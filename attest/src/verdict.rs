@@ -198,6 +198,32 @@ mod tests {
     }
 
     #[test]
+    fn a_yes_taken_back_is_unknown_and_a_no_stays() {
+        for (before, after) in
+            [(Answer::Yes, Answer::Unknown), (Answer::No, Answer::No), (Answer::Unknown, Answer::Unknown)]
+        {
+            let vector = TrustVector { instance_identity: 2, ..TrustVector::default() };
+            let mut verdict = Verdict {
+                boot: part(before, &[Basis::Silicon]),
+                place: PartVerdict::unknown(""),
+                owner: PartVerdict::unknown(""),
+                workload: PartVerdict::unknown(""),
+                closed: before,
+                channel: Kind::None,
+                residual_trust: Vec::new(),
+                expires: None,
+                policy_digest: None,
+                geographic: None,
+                vector,
+            };
+            verdict.withdraw("a reason".into());
+            assert_eq!((verdict.boot.answer, verdict.closed), (after, after));
+            assert_eq!(verdict.vector.instance_identity == 0, before == Answer::Yes);
+            assert_eq!(verdict.boot.reasons, ["a reason"]);
+        }
+    }
+
+    #[test]
     fn the_basis_is_the_weakest_link_of_the_whole_chain() {
         let auditor = Basis::Testimony("auditor".into());
         let chain = part(Answer::Yes, &[Basis::Silicon, auditor.clone(), Basis::Physics]);

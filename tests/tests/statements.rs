@@ -139,3 +139,14 @@ fn an_ear_carries_every_part_its_tier_and_the_earliest_expiry() {
     assert_eq!(ear(&verdict(Answer::No, Basis::Silicon)).parts.boot.status, 96);
     assert!(ear::open(&FastEngine, &sealed, &key(7).1).is_err());
 }
+
+#[test]
+fn claims_of_another_profile_are_no_ear() {
+    let (secret, public, id) = key(6);
+    for profile in ["", "tag:ietf.org,2026:rats/ear#02", "tag:github.com,2023:veraison/ear"] {
+        let claims = Ear { profile: profile.into(), ..ear(&verdict(Answer::Yes, Basis::Silicon)) };
+        let sealed = claims.seal(id, |bytes| Ok::<_, CborError>(secret.sign(bytes).to_bytes())).unwrap();
+        let opened = ear::open(&FastEngine, &sealed, &public);
+        assert_eq!(opened, Err(StatementError::Claim { what: "eat_profile" }), "{profile:?}");
+    }
+}

@@ -109,3 +109,20 @@ fn read_small(path: &Path) -> Result<Vec<u8>, VerifierError> {
 const PKCS8_HEAD: &[u8] =
     &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_new_key_is_its_owners_alone_and_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/verifier.key");
+        let made = generate_key(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert!(generate_key(&path).is_err());
+        assert_eq!(read_key(&path).unwrap().public(), made.public());
+    }
+}
