@@ -65,6 +65,11 @@ impl LogKey {
         LogKey { name: name.to_owned(), id: digest.first_chunk().copied().unwrap_or_default(), role, key }
     }
 
+    /// Its id, which stands in its signatures.
+    pub fn id(&self) -> [u8; 4] {
+        self.id
+    }
+
     /// Its name; a log's is its origin.
     pub fn name(&self) -> &str {
         &self.name

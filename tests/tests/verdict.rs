@@ -3,6 +3,7 @@
 
 use garant_tests::{
     closed_boot::ClosedBoot,
+    garant,
     garantd::Garantd,
     landmark::{LandmarkProgram, options},
     verifier::Verifier,
@@ -10,6 +11,7 @@ use garant_tests::{
 };
 use serde_json::Value;
 use std::{
+    fs,
     net::SocketAddr,
     thread::sleep,
     time::{Duration, Instant},
@@ -100,7 +102,7 @@ impl Case {
     fn verdict(&self, more: &[&str]) -> (Value, i32) {
         let record = self.verifier.text("node.record");
         let output = self.verifier.verify(&self.address(), &[&["--record", &record], more].concat());
-        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"));
+        let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         (json, output.status.code().unwrap_or(-1))
     }
 
@@ -159,4 +161,80 @@ fn a_machine_near_landmarks_in_the_middle_of_the_eu_is_there_and_one_near_ashbur
         }
         assert_eq!(answer(&verdict, "workload"), "unknown");
     }
+}
+
+#[test]
+fn place_and_owner_are_unknown_where_the_boot_is_not_yes_or_the_image_not_closed() {
+    let Some(world) = World::open() else { return };
+    let landmarks = Landmarks::in_world(&world);
+    let machine = world.place(MACHINE);
+    landmarks.are_reached(&world, &machine, us(200), us(45_000));
+    let Some(case) = Case::start(&machine, &landmarks.options()) else { return };
+    let sections = landmarks.policy() + "[owner]\n";
+    case.asks_for(&sections);
+    let (verdict, code) = case.measured_by(6);
+    assert_eq!((answer(&verdict, "place").as_str(), answer(&verdict, "owner").as_str(), code), ("yes", "unknown", 2));
+    let good = case.boot.policy(&case.node, &sections);
+    let no_pcr_0 = good.replacen("0 = [\"00", "0 = [\"01", 1);
+    let open = good.replacen("configurations = [\"", "configurations = []#", 1);
+    for (policy, boot, code, reason) in [(no_pcr_0, "no", 1, "boot is no"), (open, "yes", 2, "not shown to be closed")]
+    {
+        case.verifier.write("policy.toml", &policy);
+        let (verdict, found) = case.verdict(&[]);
+        assert_eq!((answer(&verdict, "boot").as_str(), found), (boot, code), "{verdict:#}");
+        for part in ["place", "owner"] {
+            assert_eq!(answer(&verdict, part), "unknown");
+            assert!(verdict["parts"][part]["reasons"].to_string().contains(reason), "{verdict:#}");
+            assert!(links(&verdict, part).is_empty());
+        }
+    }
+    let record = case.verifier.text("node.record");
+    fs::rename(&record, case.verifier.path("away")).unwrap();
+    fs::remove_dir_all(case.verifier.path("state")).unwrap();
+    let output = case.verifier.verify(&case.address(), &[]);
+    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for part in ["boot", "place", "owner"] {
+        assert_eq!(answer(&verdict, part), "unknown", "without an enrolment record");
+    }
+}
+
+#[test]
+fn a_node_carries_what_its_owner_signed_and_a_statement_named_by_the_asker_counts_too() {
+    let Some(boot) = ClosedBoot::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let carried = folder.path().join("carried");
+    fs::create_dir(&carried).unwrap();
+    let lines = format!("{}[statements]\nfolder = '{}'\n", boot.options(), carried.display());
+    let node = Garantd::start(&boot.tpm.address(), &lines);
+    let verifier = Verifier::of(&boot.tpm);
+    let case = Case { boot, node, verifier };
+    assert!(case.verifier.enroll(&case.address()).status.success());
+    let text = |name: &str| folder.path().join(name).display().to_string();
+    let types = |line: &str| {
+        let done = garant::garant(&line.split_whitespace().collect::<Vec<_>>());
+        assert!(done.status.success(), "{line}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let keys = ["maker", "owner"].map(|who| {
+        let made =
+            types(&format!("keygen --out {} --public {}", text(&format!("{who}.key")), text(&format!("{who}.pub"))));
+        made.lines().find_map(|line| line.strip_prefix("public key")).unwrap().trim().to_owned()
+    });
+    case.asks_for(&format!(
+        "[owner]\n[[owner.maker]]\nname = \"Maker\"\nkey = \"{}\"\n[[owner.person]]\nparty = \"x\"\nkey = \"{}\"\n",
+        keys[0], keys[1]
+    ));
+    let record = case.verifier.text("node.record");
+    let voucher = carried.join("node.voucher").display().to_string();
+    let (to, maker, owner) = (text("owner.pub"), text("maker.key"), text("owner.key"));
+    types(&format!("statement transfer sign --node {record} --to {to} --key {maker} --out {voucher}"));
+    types(&format!("statement mandate sign {voucher} --node {record} --key {owner} --out {}", text("node.mandate")));
+    std::thread::sleep(Duration::from_secs(2));
+    let (verdict, code) = case.verdict(&[]);
+    assert_eq!((answer(&verdict, "owner").as_str(), code), ("unknown", 2), "{verdict:#}");
+    assert!(verdict["parts"]["owner"]["reasons"].to_string().contains("mandate"), "{verdict:#}");
+    let (verdict, code) = case.verdict(&["--statements", &text("node.mandate")]);
+    assert_eq!((answer(&verdict, "owner").as_str(), code), ("yes", 0), "{verdict:#}");
+    let (verdict, code) = case.verdict(&["--statements", &text("owner.pub")]);
+    assert_eq!((verdict.is_null(), code), (true, 3), "a file that is no statement");
 }

@@ -326,3 +326,7 @@ const RESIDUAL_TRUST: [&str; 2] = [
     "everyone in the chain of custody, and sales that no voucher shows",
     "that the chassis in the voucher is this machine's: SMBIOS is the firmware's word",
 ];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
+mod tests;

@@ -303,3 +303,7 @@ const RESIDUAL_TRUST: [&str; 3] = [
 const ANCHOR_NS: u64 = 100_000;
 /// Lands that one reason names.
 const SHOWN: usize = 12;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
+mod tests;
