@@ -201,8 +201,7 @@ pub enum Sha1 {
 /// Whether two names are one: the same attributes with the same text, in whatever string type (RFC 5280 §7.1; an
 /// unsorted SET OF is sorted before).
 pub fn is_same_name(one: &Name, other: &Name) -> bool {
-    one.len() == other.len()
-        && one.iter_rdn().map(|rdn| rdn.len()).eq(other.iter_rdn().map(|rdn| rdn.len()))
+    one.iter_rdn().map(|rdn| rdn.len()).eq(other.iter_rdn().map(|rdn| rdn.len()))
         && one.iter().zip(other.iter()).all(|(a, b)| a.oid == b.oid && a.value.value() == b.value.value())
 }
 

@@ -76,25 +76,25 @@ impl World {
         let makers = self.makers.iter().map(|maker| maker.parse().unwrap()).collect();
         Roots::none().with(Root::new("the root".into(), self.kind, makers, self.root_certificate()))
     }
+}
 
-    /// The authority's revocation list of 2025, DER: it names this serial number, and ends with this year.
-    pub fn revocation_list(&self, serial: u64, until_year: i32, signer: &KeyPair) -> Vec<u8> {
-        let revoked = RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2025, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2025, 1, 1),
-            next_update: date_time_ymd(until_year, 12, 31),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: vec![revoked],
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&Issuer::from_params(&self.authority, signer)).unwrap().der().to_vec()
-    }
+/// A revocation list of 2025, DER: it names this serial number, and ends with this year.
+pub fn revocation_list(issuer: &CertificateParams, serial: u64, until_year: i32, signer: &KeyPair) -> Vec<u8> {
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from(serial),
+        revocation_time: date_time_ymd(2025, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 1, 1),
+        next_update: date_time_ymd(until_year, 12, 31),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&Issuer::from_params(issuer, signer)).unwrap().der().to_vec()
 }
 
 /// A certificate of this name, from 2020 to 2040.
@@ -125,11 +125,13 @@ pub fn purpose(oid: &[u64]) -> ExtendedKeyUsagePurpose {
     ExtendedKeyUsagePurpose::Other(oid.to_vec())
 }
 
-/// DER: a tag, a length, a body of less than 256 bytes.
+/// DER: a tag, a length, a body.
 pub fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
-    assert!(body.len() < 256);
-    let length = if body.len() < 128 { vec![body.len() as u8] } else { vec![0x81, body.len() as u8] };
+    let length = body.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let length =
+        if body.len() < 128 { vec![body.len() as u8] } else { [&[0x80 | length.len() as u8], length].concat() };
     [&[tag][..], &length, &body].concat()
 }
 

@@ -18,7 +18,7 @@ use garant_attest::{
 use garant_channel::engine::FastEngine;
 use garant_hw::hash::Hash;
 use garant_tests::{
-    chain_world::{World, read},
+    chain_world::{World, read, revocation_list},
     forge::{self, Node},
     garant::garant,
 };
@@ -268,7 +268,8 @@ fn a_record_lends_none_without_its_witness_or_its_maker() {
 fn a_revoked_endorsement_key_lends_none() {
     let list = |serial, until_year| {
         let mut enrolled = Enrolled::soundly();
-        enrolled.revocations = vec![enrolled.maker.revocation_list(serial, until_year, &enrolled.maker.keys[1])];
+        enrolled.revocations =
+            vec![revocation_list(&enrolled.maker.authority, serial, until_year, &enrolled.maker.keys[1])];
         enrolled
     };
     assert_eq!(list(EK_SERIAL + 1, 2039).checked().boot(), "yes (test)");

@@ -8,8 +8,14 @@
     clippy::arithmetic_side_effects
 )]
 
+mod crafted;
+mod of_vectors;
+mod platform;
+mod revocation;
+
 use garant_attest::{
-    certificate::{Certificate, CertificateError, Sha1},
+    budget::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CHAIN_DEPTH, CRL_BYTES, EK_CHAIN},
+    certificate::{Certificate, CertificateError, Name, Sha1, is_same_name},
     chain::{self, ChainError},
     crl::{Crl, CrlError},
     ek::{self, CertifiedEk, EkError},
@@ -21,16 +27,21 @@ use garant_attest::{
     verdict::Basis,
 };
 use garant_channel::engine::FastEngine;
-use garant_tests::chain_world::{World, alternative_name, attribute, purpose, read, tcg_names, tlv};
+use garant_tests::chain_world::{
+    World, alternative_name, attribute, authority, purpose, read, revocation_list, tcg_names, tlv,
+};
 use rcgen::{
-    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose,
-    NameConstraints, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose, GeneralSubtree,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SerialNumber, date_time_ymd,
 };
 use std::collections::HashSet;
 
 const YEAR: u64 = 31_557_600;
 /// The end of 2026.
 const NOW: u64 = 57 * YEAR - 86_400;
+
+/// TeletexString (X.690 8.23.3).
+const TELETEX: u8 = 0x14;
 
 /// What the verifier says of that world.
 trait Validate {
@@ -139,6 +150,11 @@ const FAULTS: &[Fault] = &[
         |e| matches!(e, EkError::Chain(ChainError::Purpose { .. })),
     ),
     (
+        "authority without a name",
+        |w| w.authority.distinguished_name = DistinguishedName::new(),
+        |e| matches!(e, EkError::Chain(ChainError::NoAuthority { .. })),
+    ),
+    (
         "authority with name constraints",
         |w| {
             w.authority.name_constraints = Some(NameConstraints {
@@ -173,6 +189,7 @@ const FAULTS: &[Fault] = &[
         |w| w.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment],
         |e| matches!(e, EkError::KeyUsage),
     ),
+    ("RSA EK for key agreement", rsa_key, |e| matches!(e, EkError::KeyUsage)),
     (
         "certificate for servers",
         |w| w.ek.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
@@ -191,6 +208,36 @@ const FAULTS: &[Fault] = &[
         "no vendor id",
         |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("Nuvoton", "NPCT75x", "1"))],
         |e| matches!(e, EkError::Names(NamesError::Maker)),
+    ),
+    (
+        "a vendor id of ten digits",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("id:004E544300", "m", "1"))],
+        |e| matches!(e, EkError::Names(NamesError::Maker)),
+    ),
+    (
+        "a vendor id with a sign",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("id:+E544300", "m", "1"))],
+        |e| matches!(e, EkError::Names(NamesError::Maker)),
+    ),
+    (
+        "a vendor id with a space",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("N C", "m", "1"))],
+        |e| matches!(e, EkError::Names(NamesError::Maker)),
+    ),
+    (
+        "a model longer than a name",
+        |w| w.ek.custom_extensions = vec![alternative_name(&tcg_names("id:4E544300", &"m".repeat(129), "1"))],
+        |e| matches!(e, EkError::Names(NamesError::Text)),
+    ),
+    (
+        "a model in a string type of no text",
+        |w| {
+            let names = tcg_names("id:4E544300", "NPCT75x", "1");
+            let at = names.windows(7).position(|window| window == b"NPCT75x").unwrap() - 2;
+            let (before, after) = names.split_at(at);
+            w.ek.custom_extensions = vec![alternative_name(&[before, &[TELETEX], &after[1..]].concat())];
+        },
+        |e| matches!(e, EkError::Names(NamesError::Text)),
     ),
     (
         "maker alone",
@@ -212,6 +259,16 @@ const FAULTS: &[Fault] = &[
         |e| matches!(e, EkError::Certificate(CertificateError::Malformed { .. })),
     ),
     (
+        "more extensions than any certificate has",
+        |w| w.ek.custom_extensions.extend(harmless_extensions(CERTIFICATE_EXTENSIONS)),
+        |e| matches!(e, EkError::Certificate(CertificateError::Malformed { .. })),
+    ),
+    (
+        "more bytes than any certificate has",
+        |w| w.ek.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3], vec![0; CERTIFICATE_BYTES])),
+        |e| matches!(e, EkError::Certificate(CertificateError::TooLong { .. })),
+    ),
+    (
         "an Ed25519 key",
         |w| w.keys[2] = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
         |e| matches!(e, EkError::Key),
@@ -220,7 +277,7 @@ const FAULTS: &[Fault] = &[
 
 #[test]
 fn a_key_or_an_authority_with_the_roca_fingerprint_is_refused() {
-    let weak = || KeyPair::from_pem(include_str!("roca_key.pem")).unwrap();
+    let weak = || KeyPair::from_pem(include_str!("../roca_key.pem")).unwrap();
     let mut world = World::sound();
     world.keys[2] = weak();
     world.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
@@ -236,6 +293,14 @@ fn critical_unknown() -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
     extension.set_criticality(true);
     extension
+}
+
+fn harmless_extensions(count: usize) -> impl Iterator<Item = CustomExtension> {
+    (0..count).map(|number| CustomExtension::from_oid_content(&[1, 2, 3, number as u64], vec![5, 0]))
+}
+
+fn rsa_key(world: &mut World) {
+    world.keys[2] = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
 }
 
 fn two_makers() -> CustomExtension {
@@ -267,10 +332,78 @@ fn each_allowance_is_needed_and_goes_no_further() {
     assert_eq!(ek.expires(), u64::try_from(date_time_ymd(2040, 1, 1).unix_timestamp()).unwrap(), "ends with the root");
     assert!(matches!(world.validate_at(71 * YEAR), Err(EkError::Chain(ChainError::Expired { .. }))), "not beyond it");
 
+    for purpose in [vec![ExtendedKeyUsagePurpose::Any], vec![purpose(&[2, 23, 133, 8, 1])]] {
+        let mut world = World::sound();
+        world.authority.extended_key_usages = purpose;
+        assert!(world.validate().is_ok(), "an authority for endorsement keys, or for everything");
+    }
+    let mut world = World::sound();
+    world.ek.custom_extensions.extend(harmless_extensions(CERTIFICATE_EXTENSIONS - 8));
+    assert!(world.validate().is_ok(), "extensions that nobody need understand");
+
     let mut cloud = World { kind: RootKind::Virtual, ..World::sound() };
     cloud.ek.extended_key_usages = vec![];
     cloud.ek.custom_extensions = vec![];
     assert_eq!(cloud.validate().unwrap().names(), None);
+}
+
+#[test]
+fn a_path_ends_with_whichever_of_its_certificates_ends_first() {
+    for which in 0..3 {
+        let mut world = World::sound();
+        *[&mut world.root, &mut world.authority, &mut world.ek].map(|params| &mut params.not_after)[which] =
+            date_time_ymd(2030, 1, 1);
+        let end = u64::try_from(date_time_ymd(2030, 1, 1).unix_timestamp()).unwrap();
+        assert_eq!(world.validate().unwrap().expires(), end, "certificate {which}");
+    }
+}
+
+/// So many authorities above the key, and a root above them.
+fn below(authorities: usize) -> Result<CertifiedEk, EkError> {
+    let mut world = World::sound();
+    world.root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let mut above = Issuer::from_params(&world.root, &world.keys[0]);
+    let params: Vec<CertificateParams> = (0..authorities)
+        .map(|number| authority(&format!("authority {number}"), BasicConstraints::Unconstrained))
+        .collect();
+    let mut certificates = Vec::new();
+    for params in &params {
+        certificates.push(read(params.signed_by(&key, &above).unwrap().der()));
+        above = Issuer::from_params(params, &key);
+    }
+    let ek = world.ek.signed_by(&world.keys[2], &above).unwrap();
+    ek::validate(&FastEngine, ek.der(), &certificates, &world.roots(), rules(NOW))
+}
+
+#[test]
+fn a_path_is_as_deep_as_any_makers_and_no_deeper() {
+    assert!(below(CHAIN_DEPTH).is_ok());
+    assert_eq!(below(CHAIN_DEPTH + 1), Err(EkError::Chain(ChainError::TooDeep)));
+}
+
+#[test]
+fn an_authority_that_certifies_itself_is_no_way_up() {
+    let world = World::sound();
+    let authorities = [world.authority_certificate(), world.root_certificate()];
+    let found = ek::validate(&FastEngine, &world.ek_der(), &authorities, &Roots::none(), rules(NOW));
+    assert_eq!(found, Err(EkError::Chain(ChainError::Unanchored { issuer: "CN=root".into() })));
+}
+
+#[test]
+fn a_name_is_another_with_other_attributes_texts_or_groups_of_them() {
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    assert!(is_same_name(&name("CN=a,O=b"), &name("CN=a,O=b")));
+    for (one, other) in [
+        ("CN=a", "CN=b"),
+        ("CN=a", "O=a"),
+        ("CN=a,O=b", "O=b"),
+        ("CN=a,O=b", "CN=a"),
+        ("CN=a+O=b", "O=b,CN=a"),
+        ("CN=a+O=b", "CN=a,O=b"),
+    ] {
+        assert!(!is_same_name(&name(one), &name(other)) && !is_same_name(&name(other), &name(one)), "{one} {other}");
+    }
 }
 
 #[test]
@@ -342,6 +475,33 @@ fn authorities_of_one_name_do_not_make_the_search_grow() {
 }
 
 #[test]
+fn an_rsa_key_that_is_too_short_is_none() {
+    use rsa::pkcs1::EncodeRsaPublicKey;
+    for (bits, fault) in [(1024, Some(EkError::Key)), (2048, None)] {
+        let mut world = World::sound();
+        world.ek.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+        let key = rsa::PrivateKey::new(&mut getrandom::SysRng, bits).unwrap();
+        let key = RsaKey(rsa::PublicKey::from(&key).to_pkcs1_der().unwrap().as_bytes().to_vec());
+        let ek = world.ek.signed_by(&key, &world.authority()).unwrap();
+        let found = ek::validate(&FastEngine, ek.der(), &[world.authority_certificate()], &world.roots(), rules(NOW));
+        assert_eq!(found.err(), fault, "{bits} bits");
+    }
+}
+
+/// RSAPublicKey (RFC 8017 A.1.1) of a key that rcgen does not make.
+struct RsaKey(Vec<u8>);
+
+impl PublicKeyData for RsaKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
+    }
+}
+
+#[test]
 fn a_denied_key_does_not_count_whoever_certified_it() {
     let world = World::sound();
     let ek = world.validate().unwrap();
@@ -373,6 +533,9 @@ fn framing_in_nv_is_removed_and_what_follows_is_ignored() {
     let both = [&header[..], &der, authority.der(), &[0xff; 64]].concat();
     assert_eq!(ek::certificates_in_nv(&both), [&der[..], authority.der()]);
     assert!(ek::certificates_in_nv(&[0xff; 64]).is_empty());
+    let nothing = tlv(0x30, &[&[0x05, 0x00]]);
+    assert_eq!(ek::certificates_in_nv(&[&der[..], &nothing, &der].concat()), [&der[..]], "ends at what is none");
+    assert_eq!(ek::certificates_in_nv(&der.repeat(EK_CHAIN + 1)).len(), EK_CHAIN);
     for broken in [&[][..], &[0xff; 32], &der[..der.len() - 1], &der[1..], &header] {
         assert_eq!(ek::validate(&FastEngine, broken, &[], &world.roots(), rules(NOW)).err(), Some(EkError::Framing));
     }
@@ -391,31 +554,6 @@ fn no_byte_of_a_certificate_can_change() {
             assert!(found.is_err(), "byte {at} of {}, mask {mask:#x}", der.len());
         }
     }
-}
-
-#[test]
-fn a_revoked_key_an_outdated_list_and_a_list_of_another_signer_are_refused() {
-    let mut world = World::sound();
-    world.ek.serial_number = Some(SerialNumber::from(7));
-    let list = |serial: u64, until_year, signer: &KeyPair| {
-        Crl::from_der(&world.revocation_list(serial, until_year, signer)).unwrap()
-    };
-    let check = |crl: Crl| {
-        let revocations = [crl];
-        let rules =
-            ek::Rules { chain: chain::Rules { at: NOW, allow_sha1: &[], revocations: &revocations }, denied: &[] };
-        ek::validate(&FastEngine, &world.ek_der(), &[world.authority_certificate()], &world.roots(), rules)
-    };
-    let fault = |found: Result<CertifiedEk, EkError>| match found {
-        Err(EkError::Chain(ChainError::Revocation { error, .. })) => error,
-        other => panic!("{other:?}"),
-    };
-    let other = check(list(8, 2027, &world.keys[1])).unwrap();
-    let end = u64::try_from(date_time_ymd(2027, 12, 31).unix_timestamp()).unwrap();
-    assert_eq!(other.expires(), end, "nextUpdate ends what it says");
-    assert!(matches!(fault(check(list(7, 2027, &world.keys[1]))), CrlError::Revoked { .. }));
-    assert!(matches!(fault(check(list(8, 2025, &world.keys[1]))), CrlError::NotOfNow { .. }));
-    assert_eq!(fault(check(list(8, 2027, &world.keys[2]))), CrlError::Signature);
 }
 
 #[test]
@@ -451,18 +589,6 @@ fn the_node_is_named_after_its_ecc_key_in_whatever_order_its_keys_come() {
     }
 }
 
-#[test]
-fn a_pss_signature_counts_with_a_salt_as_long_as_its_digest_only() {
-    let verifies = |pem| {
-        let der = garant_attest::pem::blocks(pem, "CERTIFICATE").unwrap().remove(0);
-        let own = read(&der);
-        own.verify_signature(&FastEngine, &own.public_key().unwrap(), Sha1::OfNamedAuthority)
-    };
-    assert_eq!(verifies(include_str!("pss_root.pem")), Ok(()));
-    let other = verifies(include_str!("pss_root_other_salt.pem"));
-    assert!(matches!(other, Err(CertificateError::UnknownSignature { .. })));
-}
-
 /// The certificates that swtpm_setup's own authority makes, as they lie in NV.
 #[test]
 fn the_keys_of_a_test_authority_are_certified_and_rest_on_a_test() {
@@ -491,235 +617,4 @@ fn the_keys_of_a_test_authority_are_certified_and_rest_on_a_test() {
     }
     let ecc = eks.iter().find(|ek| matches!(ek.public_key(), PublicKey::P384(_))).unwrap();
     assert_eq!(NodeId::of(&RustEngine, &eks).unwrap().as_bytes(), &ecc.public_key().id(&RustEngine).unwrap());
-}
-
-mod of_vectors {
-    //! The real ones, through the manifest.
-    use super::*;
-    use garant_attest::{pem, platform_certificate::PlatformCertificate};
-    use garant_tests::vectors::{self, Vector};
-
-    fn certificates(vector: &Vector) -> Vec<Certificate> {
-        let text = std::str::from_utf8(&vector.bytes).unwrap_or_default();
-        let blocks = pem::blocks(text, "CERTIFICATE").unwrap();
-        let ders = if blocks.is_empty() {
-            ek::certificates_in_nv(&vector.bytes).iter().map(|der| der.to_vec()).collect()
-        } else {
-            blocks
-        };
-        ders.iter().map(|der| read(der)).collect()
-    }
-
-    fn authorities() -> Vec<Certificate> {
-        vectors::under("certs/ca/").iter().flat_map(certificates).collect()
-    }
-
-    fn roots() -> Roots {
-        Roots::of_makers(&FastEngine).unwrap()
-    }
-
-    fn is_no_anchor(certificate: &Certificate) -> bool {
-        roots().iter().all(|root| root.certificate().der() != certificate.der())
-    }
-
-    #[test]
-    fn every_certificate_is_read_and_described() {
-        let mut seen = 0;
-        for vector in vectors::under("certs/").iter().filter(|vector| !vector.file.contains("platform")) {
-            for certificate in certificates(vector) {
-                seen += 1;
-                assert!(certificate.describe().len() >= 8, "{}", vector.file);
-            }
-        }
-        eprintln!("{seen} certificates");
-    }
-
-    /// Beside the certificate stands what a peer reads from it.
-    #[test]
-    fn platform_certificates_say_what_the_peer_reads() {
-        let vectors = vectors::under("certs/platform/");
-        for vector in vectors.iter().filter(|vector| !vector.file.ends_with(".json")) {
-            let text = std::str::from_utf8(&vector.bytes).unwrap_or_default();
-            let der = pem::blocks(text, "ATTRIBUTE CERTIFICATE").unwrap().pop().unwrap_or(vector.bytes.clone());
-            let read = PlatformCertificate::from_der(&der).unwrap();
-            eprintln!("{}: {}", vector.file, read.platform);
-            let named = |first| PlatformCertificate::from_der(&renamed(&der, &read.platform.model, first));
-            assert!(named(b'x').is_ok() && named(b'\x1b').is_err(), "{}", vector.file);
-            for end in (0..der.len()).step_by(7) {
-                assert!(PlatformCertificate::from_der(&der[..end]).is_err());
-            }
-            let Some(expected) = vectors.iter().find(|json| json.file == format!("{}.json", vector.file)) else {
-                continue;
-            };
-            let expected: serde_json::Value = serde_json::from_slice(&expected.bytes).unwrap();
-            assert_eq!(expected["PlatformManufacturer"], read.platform.manufacturer);
-            assert_eq!(expected["PlatformModel"], read.platform.model);
-            assert_eq!(expected["PlatformVersion"], read.platform.version);
-            assert_eq!(expected["PlatformSerial"], read.platform.serial_number.unwrap());
-            let serial = read.holder_serial_number.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
-            assert_eq!(expected["Holder"]["Serial"], serial);
-            let issuer = expected["Holder"]["Issuer"]["CommonName"].as_str().unwrap();
-            assert!(read.holder_issuer.to_string().contains(issuer));
-            assert_eq!(seconds(expected["NotBefore"].as_str().unwrap()), read.not_before);
-            assert_eq!(seconds(expected["NotAfter"].as_str().unwrap()), read.not_after);
-        }
-    }
-
-    /// With another first letter wherever the text stands.
-    fn renamed(der: &[u8], text: &str, first: u8) -> Vec<u8> {
-        let mut der = der.to_vec();
-        while let Some(at) = der.windows(text.len()).position(|window| window == text.as_bytes()) {
-            der[at] = first;
-        }
-        der
-    }
-
-    fn seconds(rfc3339: &str) -> u64 {
-        rfc3339.parse::<der::DateTime>().unwrap().unix_duration().as_secs()
-    }
-
-    #[test]
-    fn a_device_identity_names_its_hardware_module() {
-        for vector in vectors::under("certs/devid/") {
-            let read: Vec<_> = certificates(&vector).iter().filter_map(tcg_names::hardware_module).collect();
-            assert!(read.len() == 1 || !vector.expected.contains("HardwareModuleName"), "{}", vector.file);
-            eprintln!("{}: {read:?}", vector.file);
-        }
-    }
-
-    #[test]
-    fn an_unknown_signature_algorithm_is_reported_and_not_accepted() {
-        let unknown = vectors::under("certs/").into_iter();
-        for vector in unknown.filter(|vector| vector.expected.contains("unknown signature algorithm")) {
-            let certificate = certificates(&vector).remove(0);
-            let reported = certificate.signature_scheme().unwrap_err();
-            assert!(matches!(reported, CertificateError::UnknownSignature { .. }), "{}", vector.file);
-            let own = certificate.public_key();
-            let key = own.unwrap_or(PublicKey::P256([4; 65]));
-            assert_eq!(certificate.verify_signature(&FastEngine, &key, Sha1::OfNamedAuthority), Err(reported));
-        }
-    }
-
-    #[test]
-    fn every_authority_of_a_known_maker_reaches_its_root_and_no_other() {
-        let (authorities, roots) = (authorities(), roots());
-        let mut refused = HashSet::new();
-        for authority in authorities.iter().filter(|authority| is_no_anchor(authority)) {
-            let found = chain::build(&FastEngine, authority, &authorities, &roots, rules(NOW).chain);
-            if let Err(error) = found {
-                refused.insert(format!("{}: {error}", authority.subject()));
-            }
-        }
-        let unexpected: Vec<_> = refused
-            .iter()
-            .filter(|error| !error.contains("unknown algorithm") && !error.contains("no root and no authority"))
-            .collect();
-        assert!(unexpected.is_empty(), "{unexpected:#?}");
-        assert!(refused.len() < 8, "{refused:#?}");
-    }
-
-    /// The certificates of endorsement keys: which chain, why another does not, says the manifest.
-    #[test]
-    fn endorsement_keys_are_certified_by_their_makers_root_alone() {
-        let (authorities, roots) = (authorities(), roots());
-        let mut certified = 0;
-        for vector in vectors::under("certs/ek/") {
-            let in_nv = certificates(&vector).first().map(|first| first.der().to_vec()).unwrap();
-            let at = read(&in_nv).not_before() + 1;
-            for (n, engine) in [&RustEngine as &dyn Engine, &FastEngine].into_iter().enumerate() {
-                let found = ek::validate(engine, &in_nv, &authorities, &roots, rules(at));
-                match &found {
-                    Ok(ek) => {
-                        certified += 1 - n;
-                        assert!(ek::validate(engine, &in_nv, &authorities, &Roots::none(), rules(at)).is_err());
-                        assert!(ek::validate(engine, &in_nv, &authorities, &roots, rules(ek.expires() + 1)).is_err());
-                        assert!(ek::validate(engine, &in_nv, &authorities, &without(ek.root()), rules(at)).is_err());
-                        eprintln!(
-                            "{}: {:?} {} until {}",
-                            vector.file,
-                            ek.names().map(|n| n.to_string()),
-                            ek.root(),
-                            ek.expires()
-                        );
-                    }
-                    Err(error) => eprintln!("{}: {error}", vector.file),
-                }
-            }
-        }
-        eprintln!("{certified} endorsement keys certified");
-    }
-
-    /// Each authority as the only root: it certifies what it signed, whatever its name.
-    #[test]
-    fn an_endorsement_key_is_certified_by_the_key_that_signed_it_and_no_other() {
-        let (mut accepted, mut refused) = (0, 0);
-        for (ek, ca) in
-            vectors::under("certs/ek/").iter().flat_map(|ek| authorities().into_iter().map(move |ca| (ek, ca)))
-        {
-            let certificate = certificates(ek).remove(0);
-            let Ok(key) = ca.public_key() else { continue };
-            let signed = certificate.verify_signature(&FastEngine, &key, Sha1::Refused).is_ok();
-            let root = Root::new("only".into(), RootKind::Discrete, vec!["NTC".parse().unwrap()], ca);
-            let rules = rules(certificate.not_before() + 1);
-            let found = ek::validate(&FastEngine, &ek.bytes, &[], &Roots::none().with(root), rules).is_ok();
-            assert!(!found || signed, "{}", ek.file);
-            accepted += usize::from(found);
-            refused += usize::from(!found);
-        }
-        eprintln!("{accepted} pairs accepted, {refused} refused");
-    }
-
-    fn without(name: &str) -> Roots {
-        roots().iter().filter(|root| root.name() != name).fold(Roots::none(), |roots, root| roots.with(root.clone()))
-    }
-
-    #[test]
-    fn no_byte_of_a_real_certificate_can_change() {
-        let (authorities, roots) = (authorities(), roots());
-        for vector in vectors::under("certs/ek/") {
-            let der = certificates(&vector).first().map(|first| first.der().to_vec()).unwrap();
-            let rules = rules(read(&der).not_before() + 1);
-            if ek::validate(&FastEngine, &der, &authorities, &roots, rules).is_err() {
-                continue;
-            }
-            for at in 0..der.len() {
-                let mut forged = der.clone();
-                forged[at] ^= 1 << (at % 8);
-                assert!(
-                    ek::validate(&FastEngine, &forged, &authorities, &roots, rules).is_err(),
-                    "{}: byte {at}",
-                    vector.file
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn sha1_counts_only_where_the_authority_is_named() {
-        let (authorities, roots) = (authorities(), roots());
-        for vector in vectors::under("certs/ek/") {
-            let der = certificates(&vector).first().map(|first| first.der().to_vec()).unwrap();
-            let certificate = read(&der);
-            let issuer = authorities.iter().find(|authority| {
-                authority
-                    .public_key()
-                    .is_ok_and(|key| certificate.verify_signature(&FastEngine, &key, Sha1::OfNamedAuthority).is_ok())
-            });
-            let Some(key) = issuer.and_then(|issuer| issuer.public_key().ok()) else { continue };
-            if certificate.verify_signature(&FastEngine, &key, Sha1::Refused) != Err(CertificateError::Sha1) {
-                continue;
-            }
-            let at = certificate.not_before() + 1;
-            let named = [key.id(&FastEngine).unwrap()];
-            let refused = ek::validate(&FastEngine, &der, &authorities, &roots, rules(at));
-            assert!(matches!(
-                refused,
-                Err(EkError::Chain(ChainError::Certificate { error: CertificateError::Sha1, .. }))
-            ));
-            let allowing = ek::Rules { chain: chain::Rules { at, allow_sha1: &named, revocations: &[] }, denied: &[] };
-            let found = ek::validate(&FastEngine, &der, &authorities, &roots, allowing);
-            assert!(found.is_ok(), "{}: {found:?}", vector.file);
-            eprintln!("{} counts with its authority named", vector.file);
-        }
-    }
 }
