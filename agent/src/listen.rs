@@ -51,7 +51,7 @@ impl Listeners {
 
     /// Lets in who comes, on tasks of the running tokio.
     pub fn accept(self, node: &Arc<Node>) -> io::Result<()> {
-        let gate = Gate::new(CONNECTIONS, CONNECTIONS_OF_ONE);
+        let gate = gate();
         for listener in self.tcp {
             tokio::spawn(accept_tls(TcpListener::from_std(listener)?, node.clone(), gate.clone()));
         }
@@ -90,13 +90,25 @@ fn allow_connections() {
     }
 }
 
+fn gate() -> Arc<Gate> {
+    Gate::new(CONNECTIONS, CONNECTIONS_OF_ONE)
+}
+
 async fn accept_tls(listener: TcpListener, node: Arc<Node>, gate: Arc<Gate>) {
+    loop {
+        let (stream, place) = next(&listener, &gate).await;
+        tokio::spawn(serve_tls(stream, node.clone(), place));
+    }
+}
+
+/// The next connection for which there is a place. Without one it is closed at once: a handshake would cost more than the
+/// refusal.
+async fn next(listener: &TcpListener, gate: &Arc<Gate>) -> (TcpStream, Place) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without room the connection is closed at once: a handshake would cost more than the refusal.
                 if let Some(place) = gate.enter(peer.ip()) {
-                    tokio::spawn(serve_tls(stream, node.clone(), place));
+                    return (stream, place);
                 }
             }
             Err(error) => pause_accepting(&error).await,
@@ -160,3 +172,42 @@ fn note(served: Result<(), ChannelError>) {
 
 /// After an error of accept, which is a want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+    use tokio::{io::AsyncReadExt, net::TcpSocket};
+
+    #[test]
+    fn one_address_cannot_take_every_place_of_a_node() {
+        let gate = gate();
+        let address = |last| IpAddr::from(Ipv4Addr::new(10, 0, 0, last));
+        let all = |last| std::iter::from_fn(|| gate.enter(address(last))).collect::<Vec<Place>>();
+        let (one, other) = (all(1), all(2));
+        assert_eq!((one.len(), other.len()), (CONNECTIONS / 2, CONNECTIONS / 2));
+        assert!(all(3).is_empty(), "no more than there are in all");
+    }
+
+    #[tokio::test]
+    async fn a_connection_for_which_there_is_no_place_is_closed_and_the_next_comes_in() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let dial = async |last| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+            socket.connect(target).await.unwrap()
+        };
+        let gate = Gate::new(8, 1);
+        let from = |accepted: &(TcpStream, Place)| accepted.0.peer_addr().unwrap().ip();
+        let _first = dial(1).await;
+        let first = next(&listener, &gate).await;
+        let (mut refused, _other) = (dial(1).await, dial(2).await);
+        assert_eq!(from(&next(&listener, &gate).await), Ipv4Addr::new(127, 0, 0, 2));
+        assert_eq!(refused.read(&mut [0; 1]).await.unwrap(), 0, "closed");
+        drop(first);
+        let _again = dial(1).await;
+        assert_eq!(from(&next(&listener, &gate).await), Ipv4Addr::LOCALHOST, "its place is free again");
+    }
+}

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
@@ -43,7 +43,24 @@ impl Garantd {
         Garantd::launch_within(&[], tpm, options)
     }
 
+    /// Starts one whose log finds no room on its disk, and waits.
+    pub fn start_unheard(tpm: &str) -> Garantd {
+        let full = |_: &Path| fs::OpenOptions::new().write(true).open("/dev/full");
+        let node = Garantd::launch_logging(full, &[], tpm, "");
+        node.wait_until_ready();
+        node
+    }
+
     fn launch_within(words: &[&str], tpm: &str, options: &str) -> Garantd {
+        Garantd::launch_logging(|file| fs::File::create(file), words, tpm, options)
+    }
+
+    fn launch_logging(
+        open: impl Fn(&Path) -> io::Result<fs::File>,
+        words: &[&str],
+        tpm: &str,
+        options: &str,
+    ) -> Garantd {
         let folder = tempfile::Builder::new().prefix("garantd").tempdir().expect("no scratch folder");
         let address = free_address();
         let socket = folder.path().join("garantd.sock");
@@ -56,7 +73,7 @@ impl Garantd {
         }
         let configuration = folder.path().join("garantd.toml");
         fs::write(&configuration, text + options).expect("scratch folder is read-only");
-        let log = fs::File::create(folder.path().join("log")).expect("scratch folder is read-only");
+        let log = open(&folder.path().join("log")).expect("scratch folder is read-only");
         let mut own = Command::new(binary());
         own.args(["--tpm", tpm, "--config"]).arg(&configuration);
         let keeper = behind(words, &own)
@@ -93,7 +110,7 @@ impl Garantd {
 
     /// What it logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).expect("no log")
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Its configuration.
@@ -151,7 +168,7 @@ pub fn binary() -> PathBuf {
             }
             assert!(build.status().is_ok_and(|status| status.success()), "garantd cannot be built");
             let own = std::env::current_exe().expect("no path of our own");
-            let is_profile = |folder: &&std::path::Path| folder.join("garantd").is_file();
+            let is_profile = |folder: &&Path| folder.join("garantd").is_file();
             own.ancestors().find(is_profile).expect("garantd is not where cargo builds").join("garantd")
         })
         .clone()

@@ -56,6 +56,16 @@ async fn answered_again(node: &Garantd) -> Answered {
     panic!("no server came back; log:\n{}", node.log());
 }
 
+#[tokio::test]
+async fn a_full_disk_behind_stderr_ends_neither_keeper_nor_server() {
+    let Some(tpm) = Swtpm::blank("sha1,sha256") else { return };
+    let node = Garantd::start_unheard(&tpm.address());
+    let keeper = node.keeper_pid();
+    node.kill_server();
+    answered_again(&node).await;
+    assert!(node.keeper_pid() == keeper && node.server_pid().is_some(), "who serves is this keeper's child");
+}
+
 fn refused(body: &[u8]) -> (Fault, String) {
     let refused = Refused::decode(body).expect("a refusal");
     (refused.1, refused.2.to_owned())
