@@ -210,6 +210,7 @@ fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
         residual_trust: vec!["hands in the case".into()],
         expires: Some(150),
         policy_digest: Some([9; 32]),
+        geographic: None,
         vector: TrustVector { executables: 3, ..TrustVector::default() },
     };
     let subject = Subject { node_id: [1; 32], ak_name: b"name", boot_id: Some([2; 32]), session_key: Some([3; 32]) };
