@@ -4,11 +4,17 @@
 use garant_attest::{
     cbor::{self, Bytes, Bytes32, CborError},
     ear::{Ear, Issue, Subject},
-    engine::sha256,
+    engine::{PublicKey, sha256},
     enrolment::{self, Enrolment},
     merkle::Tree,
+    owner::{
+        mandate::Mandate,
+        voucher::{self, Machine, Terms},
+    },
     place::{
+        geographic::Geographic,
         landmark,
+        site::Site,
         timing::{EXPORTED_BYTES, Message, TimingSecret},
     },
     verdict::{Answer, Basis, Link, PartVerdict, TrustVector, Verdict},
@@ -37,9 +43,13 @@ fn main() {
     from_vectors(&mut put);
     areas(&mut put);
     forged(&mut put);
+    custody(&mut put);
+    geographic(&mut put);
     put("tlog", TLOG_PROOF.as_bytes());
 }
 
+/// Of the fuzz targets' one key.
+const SEED_KEY: [u8; 32] = [9; 32];
 /// A proof's shape: one leaf, its log, one witness.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@v1\nextra AAAA\nindex 0\n\nlog.example\n1\n\
     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u{2014} log.example AAAAAAAAAAA=\n\u{2014} witness.example AAAAAA==\n";
@@ -216,6 +226,66 @@ fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
     let subject = Subject { node_id: [1; 32], ak_name: b"name", boot_id: Some([2; 32]), session_key: Some([3; 32]) };
     let issue = Issue { issued: 100, lifetime_s: 600, audience: Some("me"), nonce: None, build: "0" };
     put("statement", &Ear::new(&verdict, &subject, &issue).seal([0; 32], sign).unwrap());
+}
+
+/// Words of owners and auditors: payloads, and a voucher without entries.
+fn custody(put: &mut impl FnMut(&str, &[u8])) {
+    let mandate = Mandate {
+        expires: 1_800_000_100,
+        issued: 1_799_999_900,
+        node_id: Bytes32::new([0; 32]),
+        ak_name: Bytes::new(&[0, 11, 7]),
+        head: Bytes32::new([0; 32]),
+    };
+    put("custody", &cbor::encode(&mandate).unwrap());
+    let site = Site {
+        expires: 1_800_000_100,
+        not_before: 1_799_999_900,
+        issued: 1_799_999_900,
+        node_id: Some(Bytes32::new([0; 32])),
+        name: "FRA 1".into(),
+        address: "Example Street 1".into(),
+        country: "DE".into(),
+        latitude_udeg: 50_110_900,
+        longitude_udeg: 8_682_100,
+        radius_m: 200,
+        operator: "Example".into(),
+        anchor: Some(Bytes32::new([0; 32])),
+        inspected: "The hall".into(),
+        rack: None,
+        chassis: Some("S1".into()),
+    };
+    put("custody", &cbor::encode(&site).unwrap());
+    let machine = Machine { node_id: [7; 32], chassis: "S1" };
+    let key = PublicKey::Ed25519(SEED_KEY);
+    let begun = voucher::begin(&machine, &key).unwrap();
+    put("custody", &begun);
+    let terms = Terms { expires: None, issued: 1_799_999_900, certificates: None };
+    let sign = |_: &[u8]| Ok::<_, Box<dyn std::error::Error>>(vec![0; 64]);
+    if let Ok(handed) = voucher::hand_over(&FastEngine, &begun, &key, &terms, sign) {
+        put("custody", &handed);
+    }
+}
+
+/// A region around Dresden.
+fn geographic(put: &mut impl FnMut(&str, &[u8])) {
+    let claims = (
+        (0, "DE"),
+        [(1, "EU"), (2, "a map")],
+        ["North", "South"],
+        [(0u64, 51_050_000i32, 13_740_000i32, 90_000u64), (1, 51_340_000, 12_370_000, 120_000)],
+    );
+    let mut bytes = vec![0xa7];
+    let mut field = |key: u8, value: Vec<u8>| bytes.extend([&[key][..], &value].concat());
+    field(0, cbor::encode(claims.0.1).unwrap());
+    field(1, cbor::encode(claims.1[0].1).unwrap());
+    field(2, cbor::encode(claims.1[1].1).unwrap());
+    field(3, cbor::encode(&["DE"]).unwrap());
+    field(4, cbor::encode(&claims.2).unwrap());
+    field(5, cbor::encode(&1u64).unwrap());
+    field(7, cbor::encode(&claims.3).unwrap());
+    cbor::decode::<Geographic>(&bytes, bytes.len()).unwrap();
+    put("geographic", &bytes);
 }
 
 /// Datagrams whose MAC is zero, and a landmark's statement by a key whose id is.
