@@ -219,3 +219,34 @@ impl fmt::Display for RootsError {
 impl core::error::Error for RootsError {}
 
 const OF_MAKERS: &str = include_str!("../data/roots.toml");
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::rust_engine::RustEngine;
+
+    /// The list with the first of these words replaced.
+    fn changed(from: &str, to: &str) -> Result<Roots, RootsError> {
+        assert!(OF_MAKERS.contains(from));
+        Roots::parse(&RustEngine, &OF_MAKERS.replacen(from, to, 1))
+    }
+
+    #[test]
+    fn a_list_that_is_not_what_it_says_is_refused() {
+        let first = Roots::of_makers(&RustEngine).unwrap().iter().next().unwrap().clone();
+        let digest: String =
+            sha256(&RustEngine, &[first.certificate().der()]).iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+        let other = "00".repeat(32);
+        assert!(matches!(changed(&digest, &other), Err(RootsError::Digest { found, .. }) if found == digest));
+        let end = "-----END CERTIFICATE-----";
+        let (before, _) = OF_MAKERS.split_once(end).unwrap();
+        let block = before.rsplit_once("-----BEGIN").unwrap().1;
+        let twice = alloc::format!("{end}\n-----BEGIN{block}{end}");
+        assert!(matches!(changed(end, &twice), Err(RootsError::Pem { .. })));
+        assert!(matches!(changed("makers = [", "makers = [\"Nuvoton\", "), Err(RootsError::Maker { .. })));
+        assert!(matches!(changed("[[root]]", "[[root]]\nword = 1"), Err(RootsError::Toml { .. })));
+        let long = alloc::format!("{OF_MAKERS}\n{}", "#".repeat(budget::ROOTS_BYTES));
+        assert!(matches!(Roots::parse(&RustEngine, &long), Err(RootsError::TooLong { .. })));
+    }
+}

@@ -99,6 +99,27 @@ fn parameters_that_an_algorithm_does_not_have_make_it_unknown() {
     assert!(unknown(verified(&world, &signed(&body, &null, &sign(&world.keys[0], &body)))));
 }
 
+#[test]
+fn an_authority_that_signs_with_sha1_counts_only_where_its_key_is_named() {
+    let world = world_of(&rcgen::PKCS_RSA_SHA256);
+    let body = with_algorithm(&world, RSA_SHA256, RSA_SHA1);
+    let authority = read(&signed(&body, RSA_SHA1, &sign_by_sha1(&world.keys[0], &body)));
+    let [root, other] = [world.root_certificate(), world.authority_certificate()]
+        .map(|certificate| certificate.public_key().unwrap().id(&FastEngine).unwrap());
+    let validated = |named: &[[u8; 32]]| {
+        let chain = chain::Rules { allow_sha1: named, ..rules(NOW).chain };
+        let rules = ek::Rules { chain, denied: &[] };
+        ek::validate(&FastEngine, &world.ek_der(), std::slice::from_ref(&authority), &world.roots(), rules)
+    };
+    assert!(validated(&[other, root]).is_ok());
+    for named in [&[][..], &[other]] {
+        let found = validated(named);
+        let expected =
+            matches!(found, Err(EkError::Chain(ChainError::Certificate { error: CertificateError::Sha1, .. })));
+        assert!(expected, "{found:?}");
+    }
+}
+
 /// RSASSA-PSS-params (RFC 4055 3.1), with what stands in each field.
 struct Pss {
     hash: u8,

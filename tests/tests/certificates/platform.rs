@@ -98,6 +98,10 @@ fn a_platform_certificate_of_two_minds_is_refused() {
         ("another algorithm inside", Platform { algorithm: ECDSA_SHA384, ..Platform::sound() }),
         ("two makers", Platform { names: twice(1), ..Platform::sound() }),
         ("two serial numbers", Platform { names: twice(6), ..Platform::sound() }),
+        (
+            "a control character",
+            Platform { names: [without(0), vec![name(1, "ma\x1bker")]].concat(), ..Platform::sound() },
+        ),
         ("no maker", Platform { names: without(0), ..Platform::sound() }),
         ("no model", Platform { names: without(1), ..Platform::sound() }),
         ("no version", Platform { names: without(2), ..Platform::sound() }),
