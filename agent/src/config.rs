@@ -2,6 +2,7 @@
 //! whoever verifies the node knows every option, and none names a program.
 
 use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS};
+use garant_attest::evidence::{Degrees, Location};
 use garant_hw::tpm::templates::EK_TEMPLATES;
 use serde::Deserialize;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
@@ -34,6 +35,8 @@ pub struct Configuration {
     pub timing_listen: Option<SocketAddr>,
     /// What others say of the node.
     pub statements: StatementFiles,
+    /// Where the node is to say that it is.
+    pub location: Option<ClaimedLocation>,
 }
 
 /// A landmark.
@@ -44,6 +47,24 @@ pub struct Landmark {
     pub address: Endpoint,
     /// Its key; nobody else is answered there.
     pub key: VerifierKey,
+}
+
+/// A place that the node claims; nothing follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimedLocation {
+    /// Degrees, WGS 84.
+    pub latitude: Degrees,
+    /// Degrees, WGS 84.
+    pub longitude: Degrees,
+    /// Metres around it.
+    pub accuracy_m: Option<u64>,
+}
+
+impl From<ClaimedLocation> for Location {
+    fn from(ClaimedLocation { latitude, longitude, accuracy_m }: ClaimedLocation) -> Location {
+        Location { latitude, longitude, accuracy_m }
+    }
 }
 
 /// Where statements lie that the node carries.
@@ -206,6 +227,7 @@ impl Default for Configuration {
             landmark: Vec::new(),
             timing_listen: None,
             statements: StatementFiles::default(),
+            location: None,
         }
     }
 }
@@ -317,7 +339,7 @@ mod tests {
         // The names of all fields, from the struct itself.
         let unknown = |table: &str| refused(&format!("{table}nonsense = 1"));
         let mut checked = 0;
-        let tables = ["", "[[push]]\n", "[[ek_certificate]]\n", "[[landmark]]\n", "[statements]\n"];
+        let tables = ["", "[[push]]\n", "[[ek_certificate]]\n", "[[landmark]]\n", "[statements]\n", "[location]\n"];
         for message in tables.map(unknown) {
             let names = message.split('`').skip(3).step_by(2);
             for name in names {
@@ -329,7 +351,7 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 20, "the message no longer lists the options");
+        assert_eq!(checked, 24, "the message no longer lists the options");
     }
 
     #[test]

@@ -197,6 +197,7 @@ mod tests {
 
     fn collection() -> (Fixed, Collection) {
         let claims = NodeClaims {
+            untrusted_location: None,
             profile: PROFILE,
             ledger_pcr: 15,
             untrusted_version: "",

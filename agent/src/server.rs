@@ -24,7 +24,7 @@ use crate::{
 };
 use garant_attest::{
     cbor::CborError,
-    evidence::{NodeClaims, PROFILE},
+    evidence::{Location, NodeClaims, PROFILE},
 };
 use garant_channel::key::SigningKey;
 use garant_hw::tpm::TpmError;
@@ -135,7 +135,8 @@ impl Server {
         let chip = Chip::take(self.tpm, self.ledger_pcr).map_err(ServerError::Tpm)?.lend(ek_certificates);
         let ak_public = chip.ak_public().to_vec();
         let missing = (!missing.is_empty()).then(|| missing.join("; "));
-        let claims = claims(self.ledger_pcr, &machine, missing.as_deref());
+        let location = self.configuration.location.map(Location::from);
+        let claims = claims(self.ledger_pcr, location, &machine, missing.as_deref());
         let fixed = Fixed::new(&ak_public, &claims, &self.entry_zero, boot_log).map_err(ServerError::Encoding)?;
         let (tpm, tpm_end) = tpm_task::start(chip).map_err(system("start the TPM's thread"))?;
         let session = Session::new(&self.keeper).map_err(ServerError::Session)?;
@@ -163,8 +164,14 @@ impl Server {
     }
 }
 
-fn claims<'a>(ledger_pcr: u8, machine: &'a Machine, missing: Option<&'a str>) -> NodeClaims<'a> {
+fn claims<'a>(
+    ledger_pcr: u8,
+    location: Option<Location>,
+    machine: &'a Machine,
+    missing: Option<&'a str>,
+) -> NodeClaims<'a> {
     NodeClaims {
+        untrusted_location: location,
         profile: PROFILE,
         ledger_pcr: ledger_pcr.into(),
         untrusted_version: env!("CARGO_PKG_VERSION"),

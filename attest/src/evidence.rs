@@ -5,10 +5,12 @@
 
 use crate::{
     budget,
-    cbor::{self, Bytes, Bytes32, CborError},
+    cbor::{self, Bytes, Bytes32, CborError, MapField},
+    num,
 };
 use alloc::vec::Vec;
-use serde::{Deserialize, Serialize};
+use core::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// The collection, in the order of its encoded labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +130,8 @@ crate::int_map! {
     /// firmware says and nobody checked.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct NodeClaims<'a> {
+        /// location: where the node's configuration says that it is. Its own word: it raises no answer.
+        264 => untrusted_location: Option<Location>,
         /// eat_profile (265): [`PROFILE`].
         265 => profile: &'a str,
         /// PCR of the ledger.
@@ -146,6 +150,60 @@ crate::int_map! {
         -75007 => untrusted_missing: Option<&'a str>,
     }
 }
+
+crate::int_map! {
+    /// location (RFC 9711 §4.2.10), as far as a configuration has it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Location {
+        /// latitude, WGS 84.
+        1 => latitude: Degrees,
+        /// longitude, WGS 84.
+        2 => longitude: Degrees,
+        /// accuracy, metres.
+        4 => accuracy_m: Option<u64>,
+    }
+}
+
+/// Degrees, a floating-point number in EAT: only those that are whole millionths, from -180 to 180.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Degrees(i32);
+
+impl Degrees {
+    /// From millionths of a degree.
+    pub fn from_millionths(millionths: i32) -> Option<Degrees> {
+        (-180_000_000..=180_000_000).contains(&millionths).then_some(Degrees(millionths))
+    }
+}
+
+impl fmt::Display for Degrees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", f64::from(self.0) / MILLION)
+    }
+}
+
+impl Serialize for Degrees {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / MILLION)
+    }
+}
+
+impl<'de> Deserialize<'de> for Degrees {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Degrees, D::Error> {
+        let degrees = f64::deserialize(deserializer)?;
+        Degrees::from_millionths(num::nearest_i32(degrees * MILLION)).ok_or_else(|| D::Error::custom("no degrees"))
+    }
+}
+
+impl MapField for Degrees {
+    fn is_present(&self) -> bool {
+        true
+    }
+    fn or_absent(read: Option<Self>) -> Option<Self> {
+        read
+    }
+}
+
+const MILLION: f64 = 1e6;
 
 /// Encodes a part's value.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
@@ -184,6 +242,25 @@ mod tests {
         let any = Record::whole(AK_TYPE, b"x");
         let (ak, eat, key, pcrs, quote, ledger) = (any, any, any, any, any, any);
         encode(&Evidence { ak, eat, ima: None, key, log, pcrs, quote, ledger, profile }).unwrap()
+    }
+
+    #[test]
+    fn a_location_is_a_map_of_floats_as_eat_has_it_and_of_no_others() {
+        let at = |latitude, longitude| Location {
+            latitude: Degrees::from_millionths(latitude).unwrap(),
+            longitude: Degrees::from_millionths(longitude).unwrap(),
+            accuracy_m: None,
+        };
+        let bytes = encode(&at(50_110_900, -8_500_000)).unwrap();
+        // RFC 8949 4.2.1: 50.1109 needs 64 bits, -8.5 is as good in 16.
+        assert_eq!(bytes, [&[0xa2, 1, 0xfb][..], &50.1109f64.to_be_bytes(), &[2, 0xf9, 0xc8, 0x40]].concat());
+        assert_eq!(cbor::decode::<Location>(&bytes, 100), Ok(at(50_110_900, -8_500_000)));
+        assert_eq!(alloc::format!("{}", at(50_110_900, 0).latitude), "50.110900");
+        for wrong in [f64::NAN, f64::INFINITY, 181.0, 50.110_900_04] {
+            let bytes = [&[0xa2, 1, 0xfb][..], &wrong.to_be_bytes(), &[2, 0xf9, 0xc8, 0x40]].concat();
+            assert!(cbor::decode::<Location>(&bytes, 100).is_err(), "{wrong}");
+        }
+        assert_eq!(Degrees::from_millionths(180_000_001), None);
     }
 
     #[test]

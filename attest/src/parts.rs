@@ -38,7 +38,7 @@ pub fn add(verdict: &mut Verdict, policy: &Policy, atlas: Option<&Atlas>, eviden
     let mut touched = None;
     if let Some(asked) = policy.place() {
         let session_key = evidence.verified.identity().map(|identity| identity.session_key);
-        let found = match (&premise, atlas, session_key) {
+        let mut found = match (&premise, atlas, session_key) {
             (Err(why), _, _) => Assessed::unknown(why.clone()),
             (Ok(()), Some(atlas), Ok(session_key)) => {
                 let Evidence { engine, node_ids, carried, now, .. } = *evidence;
@@ -52,6 +52,12 @@ pub fn add(verdict: &mut Verdict, policy: &Policy, atlas: Option<&Atlas>, eviden
             (Ok(()), None, _) => Assessed::unknown("no map was read"),
             (Ok(()), _, Err(fault)) => Assessed::unknown(format!("check boot identity: {fault}")),
         };
+        found.part.reasons.extend(evidence.verified.claims().untrusted_location.map(|at| {
+            format!(
+                "the node says that it is at {}, {}: its own word, on which nothing rests",
+                at.latitude, at.longitude
+            )
+        }));
         touched = (found.part.answer != Answer::Unknown).then(|| found.touched.clone());
         verdict.place = merge(verdict, found, evidence.fault);
     }

@@ -222,6 +222,7 @@ impl Node {
     /// The EAT claims.
     pub fn claims(&self) -> Vec<u8> {
         encode(&NodeClaims {
+            untrusted_location: None,
             profile: evidence::PROFILE,
             ledger_pcr: self.ledger_pcr,
             untrusted_version: "0",

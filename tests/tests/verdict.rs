@@ -148,11 +148,14 @@ fn a_machine_near_landmarks_in_the_middle_of_the_eu_is_there_and_one_near_ashbur
     {
         let machine = world.place(address);
         landmarks.are_reached(&world, &machine, europe, america);
-        let Some(case) = Case::start(&machine, &landmarks.options()) else { return };
+        let claim = "[location]\nlatitude = 50.1109\nlongitude = 8.6821\n";
+        let Some(case) = Case::start(&machine, &(landmarks.options() + claim)) else { return };
         case.asks_for(&landmarks.policy());
         let (verdict, found) = case.measured_by(6);
         assert_eq!((answer(&verdict, "boot").as_str(), &verdict["closed"]), ("yes", &"yes".into()), "{verdict:#}");
         assert_eq!((answer(&verdict, "place").as_str(), found), (expected, code), "{verdict:#}");
+        let own_word = "the node says that it is at 50.110900, 8.682100: its own word, on which nothing rests";
+        assert!(verdict["parts"]["place"]["reasons"].to_string().contains(own_word), "{verdict:#}");
         assert_eq!(basis(&verdict, "place"), "test", "the chip's authority is a test root");
         assert!(links(&verdict, "place").iter().any(|link| link.contains("live in one TPM")), "boot's links, too");
         for what in ["hands in the case", "no more than 1 of 3", "nobody else has the session key", "the map, version"]

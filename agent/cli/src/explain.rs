@@ -204,6 +204,10 @@ fn collection(bytes: &[u8]) -> Option<Explained> {
         explained
             .line("ledger PCR", claims.ledger_pcr)
             .line("garantd", claims.untrusted_version)
+            .optional(
+                "says that it is at",
+                claims.untrusted_location.map(|at| format!("{}, {}", at.latitude, at.longitude)),
+            )
             .optional("manufacturer", claims.untrusted_manufacturer)
             .optional("product", claims.untrusted_product)
             .optional("serial number", claims.untrusted_serial)
