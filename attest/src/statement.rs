@@ -113,7 +113,33 @@ pub fn seal<'a, C: Claims<'a>, E: From<StatementError>>(
     cose::sign(engine, key, C::CONTENT_TYPE, &encoded, sign)
 }
 
-/// Whether a text can be printed as it is and is neither empty nor longer than `limit_bytes`.
+/// Whether a text can be printed as it is and is neither empty nor longer than `limit_bytes`: no control characters, and
+/// none that is invisible or turns the direction of what follows, by which one name can look like another.
 pub(crate) fn is_plain(text: &str, limit_bytes: usize) -> bool {
-    !text.is_empty() && text.len() <= limit_bytes && text == text.trim() && !text.chars().any(char::is_control)
+    let is_shown = |letter: char| {
+        !letter.is_control()
+            && !matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+            && !matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}')
+    };
+    !text.is_empty() && text.len() <= limit_bytes && text == text.trim() && text.chars().all(is_shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn a_text_that_looks_like_another_is_not_plain() {
+        for text in ["Müller & Söhne", "Επιχείρηση", "شركة", "a"] {
+            assert!(is_plain(text, 64), "{text}");
+        }
+        for text in ["", " a", "a ", "a\nb", "a\u{7f}", "a\u{85}b", "a\u{ad}b", "\u{202e}a", "a\u{2066}b", "a\u{200b}b"]
+        {
+            assert!(!is_plain(text, 64), "{text:?}");
+        }
+        for text in ["a\u{200f}b", "a\u{2028}b", "a\u{2029}b", "a\u{feff}b", "a\u{61c}b", "a\u{e0041}b", "a\u{180e}b"] {
+            assert!(!is_plain(text, 64), "{text:?}");
+        }
+        assert!(is_plain("abcd", 4) && !is_plain("abcde", 4));
+    }
 }

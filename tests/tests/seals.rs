@@ -18,6 +18,7 @@ use rcgen::{BasicConstraints, CustomExtension, DistinguishedName, DnType, IsCa, 
 /// 2027-01-15.
 const AT: u64 = 1_800_000_000;
 const COMPLIANCE: &[u8] = &[0x06, 0x06, 0x04, 0x00, 0x8e, 0x46, 0x01, 0x01];
+const DEVICE: &[u8] = &[0x06, 0x06, 0x04, 0x00, 0x8e, 0x46, 0x01, 0x04];
 const TYPE: &[u8] = &[0x06, 0x06, 0x04, 0x00, 0x8e, 0x46, 0x01, 0x06];
 const LEGISLATION: &[u8] = &[0x06, 0x06, 0x04, 0x00, 0x8e, 0x46, 0x01, 0x07];
 const SIGNATURE_TYPE: &[u8] = &[0x06, 0x07, 0x04, 0x00, 0x8e, 0x46, 0x01, 0x06, 0x01];
@@ -40,6 +41,8 @@ struct Case {
     roots: Option<Roots>,
     key: Option<PublicKey>,
     with_authority: bool,
+    /// Applied to the seal's DER after it was signed.
+    forge: fn(&mut Vec<u8>),
     at: u64,
 }
 
@@ -54,8 +57,8 @@ impl Case {
             (DnType::OrganizationName, "Example Cloud SAS".to_owned()),
             (DnType::CustomDnType(vec![2, 5, 4, 97]), "NTRFR-123456789".to_owned()),
         ];
-        let extension = statements(&[COMPLIANCE, &typed(SEAL_TYPE)]);
-        Case { world, extension, names, roots: None, key: None, with_authority: true, at: AT }
+        let extension = statements(&[COMPLIANCE, DEVICE, &typed(SEAL_TYPE)]);
+        Case { world, extension, names, roots: None, key: None, with_authority: true, forge: |_| (), at: AT }
     }
 
     fn read(mut self) -> Result<Seal, SealError> {
@@ -65,7 +68,8 @@ impl Case {
             let oid = [1, 3, 6, 1, 5, 5, 7, 1, 3];
             self.world.ek.custom_extensions.push(CustomExtension::from_oid_content(&oid, self.extension));
         }
-        let (leaf, authority) = (self.world.ek_der(), self.world.authority_certificate().der().to_vec());
+        let (mut leaf, authority) = (self.world.ek_der(), self.world.authority_certificate().der().to_vec());
+        (self.forge)(&mut leaf);
         let own = Certificate::from_der(&leaf).unwrap().public_key().unwrap();
         let mut list = Certificates::new();
         list.push(Bytes::new(&leaf)).unwrap();
@@ -100,11 +104,30 @@ fn a_seal_of_which_the_policy_has_no_root_only_claims_to_be_qualified() {
     let without_root = Case { roots: Some(Roots::none()), ..Case::sound() };
     let of_another = Case { roots: Some(World::sound().roots()), ..Case::sound() };
     let without_authority = Case { with_authority: false, ..Case::sound() };
-    for case in [without_root, of_another, without_authority] {
+    let forged = Case { forge: |der| *der.last_mut().unwrap() ^= 1, ..Case::sound() };
+    for case in [without_root, of_another, without_authority, forged] {
         let seal = case.read().unwrap();
         assert!(matches!(seal.standing, Standing::ClaimedQualified { .. }), "{seal:?}");
         assert!(seal.to_string().contains("seal claimed qualified"));
     }
+}
+
+#[test]
+fn a_seal_whose_key_no_qualified_device_holds_says_so() {
+    let seal = Case::sound().read().unwrap();
+    assert!(seal.in_device);
+    let extension = statements(&[COMPLIANCE, &typed(SEAL_TYPE)]);
+    let seal = Case { extension, ..Case::sound() }.read().unwrap();
+    assert!(!seal.in_device && matches!(seal.standing, Standing::Qualified { .. }));
+    assert!(seal.to_string().ends_with("qualified certificate below the root for a key outside a qualified device"));
+}
+
+#[test]
+fn a_seal_below_a_root_for_tests_is_a_test() {
+    let mut case = Case::sound();
+    case.world.kind = RootKind::Test;
+    let standing = case.read().unwrap().standing;
+    assert_eq!(standing, Standing::Qualified { root: "the root".into(), kind: RootKind::Test });
 }
 
 #[test]
@@ -127,6 +150,7 @@ fn what_does_not_say_that_it_is_a_qualified_seal_in_the_eu_is_unqualified() {
         statements(&[&typed(SEAL_TYPE)]),
         statements(&[COMPLIANCE, &typed(SIGNATURE_TYPE)]),
         statements(&[COMPLIANCE, TYPE]),
+        statements(&[COMPLIANCE, &[DEVICE, &tlv(0x30, &[SEAL_TYPE])].concat(), &typed(SIGNATURE_TYPE)]),
         statements(&[COMPLIANCE, &typed(SEAL_TYPE), &foreign]),
     ] {
         let seal = Case { extension: extension.clone(), ..Case::sound() }.read().unwrap();
@@ -150,9 +174,34 @@ fn each_name_must_be_there_and_be_plain() {
         (DnType::OrganizationName, " a", "organization"),
         (identifier.clone(), "", "organizationIdentifier"),
         (identifier, "NTRFR-1\u{7}", "organizationIdentifier"),
+        (DnType::OrganizationName, "Example \u{202e}SAS", "organization"),
     ] {
         assert_eq!(Case::naming(kind, text).read(), Err(SealError::Missing { what }), "{text:?}");
     }
+}
+
+#[test]
+fn a_name_that_stands_twice_or_in_another_alphabet_is_no_name() {
+    let missing = Err(SealError::Missing { what: "organization" });
+    let mut twice = Case::sound();
+    twice.names.push((DnType::OrganizationalUnitName, "Another SAS".to_owned()));
+    assert!(twice.read().is_ok());
+    let mut twice = Case::sound();
+    twice.names.push((DnType::OrganizationalUnitName, "Another SAS".to_owned()));
+    twice.forge = |der| forge(der, &[0x06, 0x03, 0x55, 0x04, 0x0b], &[0x06, 0x03, 0x55, 0x04, 0x0a]);
+    assert_eq!(twice.read(), missing);
+    let teletex = |der: &mut Vec<u8>| forge(der, b"\x0c\x11Example Cloud SAS", b"\x14\x11Example Cloud SAS");
+    assert_eq!(Case { forge: teletex, ..Case::sound() }.read(), missing);
+    let printable = |der: &mut Vec<u8>| forge(der, b"\x0c\x11Example Cloud SAS", b"\x13\x11Example Cloud SAS");
+    assert!(Case { forge: printable, ..Case::sound() }.read().is_ok());
+    let no_printable = |der: &mut Vec<u8>| forge(der, b"\x0c\x11Example Cloud SAS", b"\x13\x11Example@Cloud SAS");
+    assert_eq!(Case { forge: no_printable, ..Case::sound() }.read(), missing);
+}
+
+/// Writes other bytes where these stand.
+fn forge(der: &mut [u8], from: &[u8], to: &[u8]) {
+    let at = der.windows(from.len()).position(|window| window == from).unwrap();
+    der[at..at + to.len()].copy_from_slice(to);
 }
 
 #[test]

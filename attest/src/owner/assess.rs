@@ -162,6 +162,9 @@ impl<'c> Case<'c> {
             .seal
             .as_ref()
             .is_some_and(|seal| matches!(seal.standing, SealStanding::Qualified { kind: RootKind::Test, .. }));
+        if held.seal.is_some() {
+            self.trust("that no issuer revoked a seal certificate: no revocation list is asked".to_owned());
+        }
         let basis = if is_test { Basis::Test } else { Basis::Testimony(owner) };
         self.link("the owner's mandate for this node and attestation key".to_owned(), basis);
         self.limit(held.expires);

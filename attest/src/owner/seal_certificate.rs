@@ -2,7 +2,8 @@
 //!
 //! What the certificate says of itself is *claimed qualified*. It counts as qualified where a chain leads to a root that
 //! the policy holds for seals; that the issuer was on a trusted list that day is then the policy author's word. Even so it
-//! names a person, and says nothing of who owns that person. Left out: OCSP.
+//! names a person, and says nothing of who owns that person. Left out: revocation by the issuer (lists and OCSP); the
+//! policy's own list of revoked keys is custody's.
 
 use crate::{
     certificate::{Certificate, CertificateError},
@@ -33,6 +34,9 @@ pub struct Seal {
     pub country: String,
     /// What its standing is.
     pub standing: Standing,
+    /// Whether it says that a qualified device holds the key (QcSSCD). Without one the certificate may be qualified, and
+    /// what the key signs is no qualified seal (eIDAS, Article 3 (27)).
+    pub in_device: bool,
     /// Seconds since 1970 after which it, or what it hangs on, is no more valid.
     pub not_after: u64,
 }
@@ -62,7 +66,10 @@ impl fmt::Display for Seal {
         match &self.standing {
             Standing::Unqualified => f.write_str("seal not qualified"),
             Standing::ClaimedQualified { .. } => f.write_str("seal claimed qualified"),
-            Standing::Qualified { root, .. } => write!(f, "qualified seal below {root}"),
+            Standing::Qualified { root, .. } if self.in_device => write!(f, "qualified seal below {root}"),
+            Standing::Qualified { root, .. } => {
+                write!(f, "qualified certificate below {root} for a key outside a qualified device")
+            }
         }
     }
 }
@@ -92,7 +99,8 @@ pub fn read(
     if leaf.is_authority() || leaf.key_usage().is_some_and(|usage| !may_sign(usage)) {
         return Err(SealError::Use);
     }
-    let (standing, not_after) = standing(engine, leaf, above, roots, at)?;
+    let statements = Statements::read(leaf)?;
+    let (standing, not_after) = standing(engine, &statements, (leaf, above), roots, at);
     let country = text(leaf, COUNTRY, "country")?;
     if country.len() != 2 || !country.bytes().all(|letter| letter.is_ascii_uppercase()) {
         return Err(SealError::Missing { what: "country" });
@@ -102,44 +110,60 @@ pub fn read(
         identifier: text(leaf, ORGANIZATION_IDENTIFIER, "organizationIdentifier")?,
         country,
         standing,
+        in_device: statements.has(QC_DEVICE),
         not_after,
     })
 }
 
 fn standing(
     engine: &dyn Engine,
-    leaf: &Certificate,
-    above: &[Certificate],
+    statements: &Statements,
+    (leaf, above): (&Certificate, &[Certificate]),
     roots: &Roots,
     at: u64,
-) -> Result<(Standing, u64), SealError> {
-    if !says_qualified(leaf)? {
-        return Ok((Standing::Unqualified, leaf.not_after()));
+) -> (Standing, u64) {
+    if !statements.say_qualified() {
+        return (Standing::Unqualified, leaf.not_after());
     }
     let rules = Rules { at, allow_sha1: &[], revocations: &[] };
     match chain::build(engine, leaf, above, roots, rules) {
         Ok(chain) => {
             let (root, kind) = (chain.root().name().to_string(), chain.root().kind());
-            Ok((Standing::Qualified { root, kind }, chain.expires()))
+            (Standing::Qualified { root, kind }, chain.expires())
         }
-        Err(fault) => Ok((Standing::ClaimedQualified { fault }, leaf.not_after())),
+        Err(fault) => (Standing::ClaimedQualified { fault }, leaf.not_after()),
     }
 }
 
-/// QcStatements (EN 319 412-5): compliance, in the EU's legislation, of type seal. A certificate that names another
-/// country's legislation (QcCClegislation) is qualified there and not in the EU.
-fn says_qualified(leaf: &Certificate) -> Result<bool, SealError> {
-    let Some(extension) = leaf.extension(QC_STATEMENTS) else { return Ok(false) };
-    let unreadable = |_| SealError::Missing { what: "readable QcStatements" };
-    let statements = Vec::<QcStatement>::from_der(extension).map_err(unreadable)?;
-    let mut is_seal = false;
-    for statement in statements.iter().filter(|statement| statement.id == QC_TYPE) {
-        let types: Vec<ObjectIdentifier> =
-            statement.info.as_ref().map_or(Ok(Vec::new()), |info| info.decode_as()).map_err(unreadable)?;
-        is_seal |= types.contains(&QC_TYPE_SEAL);
+/// QcStatements (EN 319 412-5): what each says, and of which types the certificate is.
+struct Statements {
+    ids: Vec<ObjectIdentifier>,
+    types: Vec<ObjectIdentifier>,
+}
+
+impl Statements {
+    fn read(leaf: &Certificate) -> Result<Statements, SealError> {
+        let unreadable = |_| SealError::Missing { what: "readable QcStatements" };
+        let list = leaf.extension(QC_STATEMENTS).map(Vec::<QcStatement>::from_der);
+        let list = list.transpose().map_err(unreadable)?.unwrap_or_default();
+        let mut types = Vec::new();
+        for info in
+            list.iter().filter(|statement| statement.id == QC_TYPE).filter_map(|statement| statement.info.as_ref())
+        {
+            types.append(&mut info.decode_as().map_err(unreadable)?);
+        }
+        Ok(Statements { ids: list.iter().map(|statement| statement.id).collect(), types })
     }
-    let has = |id| statements.iter().any(|statement| statement.id == id);
-    Ok(has(QC_COMPLIANCE) && is_seal && !has(QC_LEGISLATION))
+
+    fn has(&self, id: ObjectIdentifier) -> bool {
+        self.ids.contains(&id)
+    }
+
+    /// Compliance, in the EU's legislation, of type seal. A certificate that names another country's legislation
+    /// (QcCClegislation) is qualified there and not in the EU.
+    fn say_qualified(&self) -> bool {
+        self.has(QC_COMPLIANCE) && self.types.contains(&QC_TYPE_SEAL) && !self.has(QC_LEGISLATION)
+    }
 }
 
 /// The one attribute of this kind in the subject.
@@ -214,6 +238,7 @@ const ORGANIZATION_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("
 const QC_STATEMENTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.3"); // RFC 3739 3.2.6
 // EN 319 412-5 §4
 const QC_COMPLIANCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1862.1.1");
+const QC_DEVICE: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1862.1.4");
 const QC_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1862.1.6");
 const QC_TYPE_SEAL: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1862.1.6.2");
 const QC_LEGISLATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1862.1.7");
