@@ -161,9 +161,10 @@ impl Verdict {
         [("boot", &self.boot), ("place", &self.place), ("owner", &self.owner), ("workload", &self.workload)]
     }
 
-    /// Takes a yes back, for this reason: it is unknown then. A no stays.
+    /// Takes a yes back, for this reason: it is unknown then. A no stays, and what decided it stands first.
     pub fn withdraw(&mut self, reason: String) {
-        self.boot.reasons.insert(0, reason);
+        let at = if self.boot.answer == Answer::No { self.boot.reasons.len() } else { 0 };
+        self.boot.reasons.insert(at, reason);
         if self.boot.answer == Answer::Yes {
             self.boot.answer = Answer::Unknown;
             self.vector.instance_identity = 0;
@@ -204,7 +205,7 @@ mod tests {
         {
             let vector = TrustVector { instance_identity: 2, ..TrustVector::default() };
             let mut verdict = Verdict {
-                boot: part(before, &[Basis::Silicon]),
+                boot: PartVerdict { reasons: Vec::from(["decided".into()]), ..part(before, &[Basis::Silicon]) },
                 place: PartVerdict::unknown(""),
                 owner: PartVerdict::unknown(""),
                 workload: PartVerdict::unknown(""),
@@ -216,10 +217,12 @@ mod tests {
                 geographic: None,
                 vector,
             };
-            verdict.withdraw("a reason".into());
+            verdict.withdraw("taken back".into());
             assert_eq!((verdict.boot.answer, verdict.closed), (after, after));
             assert_eq!(verdict.vector.instance_identity == 0, before == Answer::Yes);
-            assert_eq!(verdict.boot.reasons, ["a reason"]);
+            let first = if before == Answer::No { "decided" } else { "taken back" };
+            assert_eq!(verdict.boot.reasons.len(), 2);
+            assert_eq!(verdict.boot.reasons.first().map(String::as_str), Some(first));
         }
     }
 

@@ -282,6 +282,17 @@ fn a_revoked_endorsement_key_lends_none() {
 }
 
 #[test]
+fn evidence_that_fails_a_check_is_never_a_yes_whatever_its_record_says() {
+    let other = Enrolled { maker: World::sound(), ..Enrolled::soundly() };
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = folder.path().join("ek");
+    fs::write(&foreign, other.maker.ek_der()).unwrap();
+    let checked = Enrolled::soundly().checked_but(&[], &["--ek-cert", foreign.to_str().unwrap()]);
+    assert_eq!((checked.code, checked.boot(), checked.outcome("enrolment").0), (2, "unknown", "passed"));
+    assert!(checked.reason().starts_with("endorsement key: "), "{}", checked.reason());
+}
+
+#[test]
 fn a_file_without_a_revocation_list_is_no_empty_one() {
     let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for nothing in [certificate, "", "none"] {

@@ -157,6 +157,9 @@ impl Examination<'_> {
         let eks = chip.iter().flat_map(Chip::eks).chain(endorsed.iter().flatten());
         let (outcome, found) = beside.endorsement.weigh(eks, quote.firmware_version(), &mut verdict);
         self.add("endorsement status", outcome, found);
+        if let Some(why) = &failed {
+            verdict.withdraw(why.clone());
+        }
         Ok((verdict.boot.answer, self.report(failed, &boot, &verdict)))
     }
 
