@@ -178,7 +178,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr};
-    use tokio::{io::AsyncReadExt, net::TcpSocket};
+    use tokio::{io::AsyncReadExt, net::TcpSocket, time::timeout};
 
     #[test]
     fn one_address_cannot_take_every_place_of_a_node() {
@@ -200,14 +200,15 @@ mod tests {
             socket.connect(target).await.unwrap()
         };
         let gate = Gate::new(8, 1);
+        let comes_in = async || timeout(Duration::from_secs(5), next(&listener, &gate)).await.unwrap();
         let from = |accepted: &(TcpStream, Place)| accepted.0.peer_addr().unwrap().ip();
         let _first = dial(1).await;
-        let first = next(&listener, &gate).await;
+        let first = comes_in().await;
         let (mut refused, _other) = (dial(1).await, dial(2).await);
-        assert_eq!(from(&next(&listener, &gate).await), Ipv4Addr::new(127, 0, 0, 2));
+        assert_eq!(from(&comes_in().await), Ipv4Addr::new(127, 0, 0, 2));
         assert_eq!(refused.read(&mut [0; 1]).await.unwrap(), 0, "closed");
         drop(first);
         let _again = dial(1).await;
-        assert_eq!(from(&next(&listener, &gate).await), Ipv4Addr::LOCALHOST, "its place is free again");
+        assert_eq!(from(&comes_in().await), Ipv4Addr::LOCALHOST, "its place is free again");
     }
 }
