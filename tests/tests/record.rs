@@ -335,6 +335,19 @@ fn what_is_known_against_the_chip_takes_a_yes_back() {
 }
 
 #[test]
+fn a_verifier_takes_its_table_of_chips_from_the_file_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("table"), status("NTC", "9.0", "warned")).unwrap();
+    fs::write(path("none"), status("NTC", "0.9", "warned")).unwrap();
+    let (state, nobody) = (path("state"), format!("unix:{}", path("nobody")));
+    for (table, code) in [("table", 2), ("none", 3), ("absent", 3)] {
+        let asked = garant(&["verify", &nobody, "--state", &state, "--endorsement", &path(table)]);
+        assert_eq!(asked.status.code(), Some(code), "{table}: {asked:?}");
+    }
+}
+
+#[test]
 fn a_denied_endorsement_key_is_a_no() {
     let enrolled = Enrolled::soundly();
     let id: String = enrolled.ek_id().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -236,7 +236,7 @@ mod tests {
         assert!(
             all.certificate.is_some()
                 && all.roots.is_some()
-                && all.endorsement.is_some()
+                && all.sources().endorsement.is_some()
                 && all.reenrolments.is_some()
                 && all.audience.is_some()
         );
