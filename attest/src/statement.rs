@@ -125,8 +125,60 @@ pub(crate) fn is_plain(text: &str, limit_bytes: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::is_plain;
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub(crate) mod tests {
+    use super::*;
+    use alloc::{collections::BTreeMap, format, string::String, vec};
+    use serde_cbor::Value;
+
+    /// This CBOR with one part of another type, left out, or more than it has: each with the way to that part.
+    pub(crate) fn distorted(encoded: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        distort(&serde_cbor::from_slice(encoded).unwrap(), "", &mut |way, value| {
+            all.push((way, cbor::encode(&value).unwrap()));
+        });
+        all
+    }
+
+    fn distort(value: &Value, way: &str, found: &mut dyn FnMut(String, Value)) {
+        let others = [
+            Value::Null,
+            Value::Bool(true),
+            Value::Integer(-1),
+            Value::Text("x".into()),
+            Value::Bytes(vec![1]),
+            Value::Array(vec![]),
+            Value::Map(BTreeMap::new()),
+        ];
+        let is_of_another_type = |other: &Value| core::mem::discriminant(other) != core::mem::discriminant(value);
+        others.into_iter().filter(is_of_another_type).for_each(|other| found(format!("{way}={other:?}"), other));
+        match value {
+            Value::Integer(0..) => found(format!("{way}=-1"), Value::Integer(-1)),
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    let (before, after) = (items.iter().take(at).cloned(), items.iter().skip(at).skip(1).cloned());
+                    distort(item, &format!("{way}/{at}"), &mut |way, item| {
+                        let items = before.clone().chain([item]).chain(after.clone());
+                        found(way, Value::Array(items.collect()));
+                    });
+                }
+            }
+            Value::Map(entries) => {
+                for (key, entry) in entries {
+                    let way = format!("{way}/{key:?}").replace("Integer(", "").replace(')', "");
+                    let without =
+                        || entries.iter().filter(|(known, _)| *known != key).map(|(k, v)| (k.clone(), v.clone()));
+                    found(format!("{way} left out"), Value::Map(without().collect()));
+                    distort(entry, &way, &mut |way, entry| {
+                        found(way, Value::Map(without().chain([(key.clone(), entry)]).collect()));
+                    });
+                }
+                let more = [(Value::Integer(23), Value::Integer(0))];
+                found(format!("{way} with more"), Value::Map(entries.clone().into_iter().chain(more).collect()));
+            }
+            _ => {}
+        }
+    }
 
     #[test]
     fn a_text_that_looks_like_another_is_not_plain() {

@@ -105,31 +105,24 @@ pub fn judge(
     trust: &Trust<'_>,
     now: u64,
 ) -> Custody {
-    let present = match present_vouchers(engine, vouchers, subject, trust) {
-        Ok(present) => present,
-        Err(fault) => return Custody::NotHeld(fault),
-    };
-    let mut fault = CustodyError::NoVoucher;
-    for voucher in present {
-        match hold(engine, &voucher, mandates, subject, trust, now) {
-            Ok(held) => return Custody::Held(Box::new(held)),
-            Err(error) => fault = error,
-        }
+    match hold(engine, vouchers, mandates, subject, trust, now) {
+        Ok(held) => Custody::Held(Box::new(held)),
+        Err(fault) => Custody::NotHeld(fault),
     }
-    Custody::NotHeld(fault)
 }
 
 fn hold(
     engine: &dyn Engine,
-    voucher: &Voucher<'_>,
+    vouchers: &[&[u8]],
     mandates: &[&[u8]],
     subject: &Subject<'_>,
     trust: &Trust<'_>,
     now: u64,
 ) -> Result<Held, CustodyError> {
-    let seal = check_links(engine, voucher, trust, now)?;
-    let chassis = tie(voucher, subject.chassis)?;
-    let mandated = mandated_until(engine, voucher, mandates, subject, now)?;
+    let (voucher, heads) = present_voucher(engine, vouchers, subject, trust)?;
+    let seal = check_links(engine, &voucher, trust, now)?;
+    let chassis = tie(&voucher, subject.chassis)?;
+    let (mandated, head) = mandated_until(engine, (&voucher, &heads), mandates, subject, now)?;
     let ends = voucher.links().iter().filter_map(|link| link.terms.expires);
     let sealed = seal.iter().map(|seal| seal.not_after.saturating_add(1));
     Ok(Held {
@@ -138,7 +131,7 @@ fn hold(
         seal,
         maker: voucher.maker().id,
         links: voucher.links().iter().map(|link| (link.owner.id, link.terms.issued)).collect(),
-        head: voucher.head(),
+        head,
         chassis,
     })
 }
@@ -159,13 +152,14 @@ impl Custody {
     }
 }
 
-/// The longest voucher of this machine, where all others of it are its beginnings; several where signatures alone differ.
-fn present_vouchers<'a>(
+/// The longest voucher of this machine, where all others of it are its beginnings. It has several heads where it came
+/// several times, with other signatures over the same.
+fn present_voucher<'a>(
     engine: &dyn Engine,
     vouchers: &[&'a [u8]],
     subject: &Subject<'_>,
     trust: &Trust<'_>,
-) -> Result<Vec<Voucher<'a>>, CustodyError> {
+) -> Result<(Voucher<'a>, Vec<[u8; 32]>), CustodyError> {
     let found = vouchers.len();
     if found > budget::VOUCHERS {
         return Err(CustodyError::TooMany { found, limit: budget::VOUCHERS });
@@ -187,19 +181,18 @@ fn present_vouchers<'a>(
     let rank = |voucher: &Voucher<'_>| (voucher.signed().len(), voucher.fault().is_none());
     let longest = ours.iter().map(rank).max().ok_or(fault)?;
     ours.retain(|voucher| rank(voucher) == longest);
-    match ours.first() {
-        Some(present) if !subject.node_ids.contains(&present.machine().node_id) => {
-            Err(CustodyError::OtherNode { found: present.machine().node_id })
-        }
-        Some(present) => match present.fault() {
-            Some(error) => Err(CustodyError::Voucher(error.clone())),
-            None => Ok(ours),
-        },
-        None => Err(CustodyError::NoVoucher),
+    let heads = ours.iter().map(Voucher::head).collect();
+    let present = ours.into_iter().next().ok_or(CustodyError::NoVoucher)?;
+    if !subject.node_ids.contains(&present.machine().node_id) {
+        return Err(CustodyError::OtherNode { found: present.machine().node_id });
+    }
+    match present.fault() {
+        Some(error) => Err(CustodyError::Voucher(error.clone())),
+        None => Ok((present, heads)),
     }
 }
 
-/// A voucher of this chip or chassis that begins with a key of the policy and has an entry: the header is nobody's word.
+/// A voucher of this chip or chassis that begins with a key of the policy and has entries: the header is nobody's word.
 fn believed<'a>(
     engine: &dyn Engine,
     bytes: &'a [u8],
@@ -216,11 +209,10 @@ fn believed<'a>(
         return Err(CustodyError::UnknownMaker { key_id: maker.id });
     }
     let voucher = claimed.follow(engine).map_err(CustodyError::Voucher)?;
-    match voucher.fault() {
-        Some(error) if voucher.signed().is_empty() => Err(CustodyError::Voucher(error.clone())),
-        None if voucher.signed().is_empty() => Err(CustodyError::NoEntry),
-        _ => Ok(voucher),
+    if voucher.signed().is_empty() && voucher.fault().is_none() {
+        return Err(CustodyError::NoEntry);
     }
+    Ok(voucher)
 }
 
 fn is_chassis_of(machine: &Machine<'_>, chassis: Chassis<'_>) -> bool {
@@ -231,11 +223,9 @@ fn is_chassis_of(machine: &Machine<'_>, chassis: Chassis<'_>) -> bool {
     !machine.chassis.is_empty() && machine.chassis == text
 }
 
-/// Whether one of two vouchers is the other's beginning: of the same machine, from the same key, over the same owners.
+/// Whether one of two vouchers is the other's beginning. What the first owner signed names machine and maker.
 fn is_one_chain(one: &Voucher<'_>, other: &Voucher<'_>) -> bool {
-    one.machine() == other.machine()
-        && one.maker() == other.maker()
-        && one.signed().iter().zip(other.signed()).all(|(a, b)| a == b)
+    one.signed().iter().zip(other.signed()).all(|(a, b)| a == b)
 }
 
 /// Whether nobody in the chain is revoked and no entry has ended; gives the present owner's seal.
@@ -284,20 +274,20 @@ fn tie(voucher: &Voucher<'_>, chassis: Chassis<'_>) -> Result<ChassisTie, Custod
     }
 }
 
-/// When the mandate that lasts longest ends; the first one's fault where none counts.
+/// When the mandate that lasts longest ends, and for which of the heads it is; the first one's fault where none counts.
 fn mandated_until(
     engine: &dyn Engine,
-    voucher: &Voucher<'_>,
+    (voucher, heads): (&Voucher<'_>, &[[u8; 32]]),
     mandates: &[&[u8]],
     subject: &Subject<'_>,
     now: u64,
-) -> Result<u64, CustodyError> {
+) -> Result<(u64, [u8; 32]), CustodyError> {
     let found = mandates.len();
     if found > budget::VOUCHERS {
         return Err(CustodyError::TooMany { found, limit: budget::VOUCHERS });
     }
     let weighed: Vec<_> =
-        mandates.iter().map(|mandate| check_mandate(engine, voucher, mandate, subject, now)).collect();
+        mandates.iter().map(|mandate| check_mandate(engine, (voucher, heads), mandate, subject, now)).collect();
     let until = weighed.iter().filter_map(|until| until.as_ref().ok()).max();
     let fault = weighed.iter().find_map(|until| until.as_ref().err());
     until.copied().ok_or_else(|| fault.cloned().unwrap_or(CustodyError::NoMandate))
@@ -305,45 +295,31 @@ fn mandated_until(
 
 fn check_mandate(
     engine: &dyn Engine,
-    voucher: &Voucher<'_>,
+    (voucher, heads): (&Voucher<'_>, &[[u8; 32]]),
     mandate: &[u8],
     subject: &Subject<'_>,
     now: u64,
-) -> Result<u64, CustodyError> {
-    let owner = voucher.owner();
-    let signer = ClaimedStatement::decode(mandate).map_err(CustodyError::Mandate)?.key_id();
-    let is_former = |key_id| voucher.maker().id == key_id || voucher.links().iter().any(|link| link.owner.id == key_id);
-    if signer != owner.id {
-        return Err(if is_former(signer) {
-            check_former(engine, voucher, mandate, signer)
-        } else {
-            CustodyError::Stranger { key_id: signer }
-        });
-    }
-    let keys = core::slice::from_ref(&owner.key);
+) -> Result<(u64, [u8; 32]), CustodyError> {
+    let key_id = ClaimedStatement::decode(mandate).map_err(CustodyError::Mandate)?.key_id();
+    let mut holders = voucher.links().iter().map(|link| &link.owner).chain([voucher.maker()]);
+    let signer = holders.find(|holder| holder.id == key_id).ok_or(CustodyError::Stranger { key_id })?;
+    let keys = core::slice::from_ref(&signer.key);
     let signed = statement::open::<Mandate<'_>>(engine, mandate, keys).map_err(CustodyError::Mandate)?;
     let mandate = signed.claims();
     if !subject.node_ids.contains(&mandate.node_id) {
         return Err(CustodyError::MandateOtherNode { found: *mandate.node_id });
     }
+    mandate.lifetime().check(now).map_err(CustodyError::Mandate)?;
+    if key_id != voucher.owner().id {
+        return Err(CustodyError::FormerOwner { key_id });
+    }
     if mandate.ak_name[..] != *subject.ak_name {
         return Err(CustodyError::MandateOtherKey);
     }
-    if *mandate.head != voucher.head() {
+    if !heads.contains(&mandate.head) {
         return Err(CustodyError::MandateOtherHead { found: *mandate.head });
     }
-    mandate.lifetime().check(now).map_err(CustodyError::Mandate)?;
-    Ok(mandate.expires)
-}
-
-/// Only a mandate that the former owner really signed is its fault.
-fn check_former(engine: &dyn Engine, voucher: &Voucher<'_>, mandate: &[u8], key_id: [u8; 32]) -> CustodyError {
-    let mut keys = voucher.links().iter().map(|link| &link.owner).chain([voucher.maker()]);
-    let key = keys.find(|key| key.id == key_id).map_or(&[][..], |key| core::slice::from_ref(&key.key));
-    match statement::open::<Mandate<'_>>(engine, mandate, key) {
-        Ok(_) => CustodyError::FormerOwner { key_id },
-        Err(error) => CustodyError::Mandate(error),
-    }
+    Ok((mandate.expires, *mandate.head))
 }
 
 #[cfg(test)]

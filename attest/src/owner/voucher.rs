@@ -187,20 +187,22 @@ impl<'a> Voucher<'a> {
         }
         let payload = claimed.verify(engine, &owner.key, ENTRY_TYPE).map_err(statement)?;
         let shape = |fault| statement(StatementError::Shape(fault));
-        let entry_payload: EntryPayload<'a> = cbor::decode(payload, budget::CARRIED_STATEMENT_BYTES).map_err(shape)?;
-        if !entry_payload.0.is(&self.head, number)? {
-            return Err(VoucherError::WrongLink { number });
+        let read = cbor::decode::<EntryPayload<'a>>(payload, budget::CARRIED_STATEMENT_BYTES);
+        match &read {
+            Ok(entry) if entry.0.is_of_other(&self.head) => return Err(VoucherError::WrongLink { number }),
+            Ok(entry) if entry.1.is_of_other(machine) => return Err(VoucherError::OtherMachine { number }),
+            // From here on the owner has given the machine away, whether or not we can read to whom.
+            _ => self.signed.push(sha256(engine, &[payload])),
         }
-        if !entry_payload.1.is(machine, number)? {
-            return Err(VoucherError::OtherMachine { number });
+        let EntryPayload(before, of_machine, extra, next) = read.map_err(shape)?;
+        if let Some(FdoHash(algorithm, _)) = [before, of_machine].into_iter().find(|hash| hash.0 != SHA256) {
+            return Err(VoucherError::Hash { number, algorithm });
         }
-        // From here on the owner has given the machine away, whether or not we can read to whom.
-        self.signed.push(sha256(engine, &[payload]));
-        let terms = terms(entry_payload.2.ok_or_else(|| shape(CborError::Malformed { offset: 0 }))?).map_err(shape)?;
+        let terms = terms(extra.ok_or_else(|| shape(CborError::Malformed { offset: 0 }))?).map_err(shape)?;
         if self.links.last().is_some_and(|last| terms.issued < last.terms.issued) {
             return Err(VoucherError::Backwards { number });
         }
-        let owner = NamedKey::take(engine, &entry_payload.3).map_err(|error| VoucherError::Key { number, error })?;
+        let owner = NamedKey::take(engine, &next).map_err(|error| VoucherError::Key { number, error })?;
         self.head = sha256(engine, &[entry]);
         self.links.push(Link { owner, terms });
         Ok(())
@@ -307,11 +309,9 @@ struct EntryPayload<'a>(
 struct FdoHash<'a>(i64, #[serde(borrow)] &'a Bytes);
 
 impl FdoHash<'_> {
-    fn is(&self, digest: &[u8; 32], number: usize) -> Result<bool, VoucherError> {
-        if self.0 != SHA256 {
-            return Err(VoucherError::Hash { number, algorithm: self.0 });
-        }
-        Ok(self.1[..] == digest[..])
+    /// Whether it is surely another digest; one of another algorithm may be of the same.
+    fn is_of_other(&self, digest: &[u8; 32]) -> bool {
+        self.0 == SHA256 && self.1[..] != digest[..]
     }
 }
 

@@ -234,6 +234,7 @@ mod tests {
             CoseKey { x: x(31), ..ec(1, 32) },
             CoseKey { y: Some(x(33)), ..ec(1, 32) },
             CoseKey { x: x(33), y: Some(x(31)), ..ec(1, 32) },
+            CoseKey { x: x(47), y: Some(Bytes::new(&[4; 49])), ..ec(2, 48) },
         ] {
             assert_eq!(take(&cose(P256, bad)), Err(KeyError::Malformed), "{bad:?}");
         }
@@ -255,5 +256,10 @@ mod tests {
         let p521 = PublicKey::P521([4; 133]);
         assert!(encode(&p521).is_none());
         assert_eq!(take(&with(P256, X509, Body::Bytes(Bytes::new(&spki[1..])))), Err(KeyError::Malformed));
+        // The same key in another form: Ed25519 with parameters, which RFC 8410 forbids.
+        let spki = PublicKey::Ed25519([4; 32]).spki().unwrap();
+        let other = [&[0x30, 0x2c, 0x30, 0x07], &spki[4..9], &[0x05, 0x00], &spki[9..]].concat();
+        assert_eq!(PublicKey::from_spki_der(&other), Some(PublicKey::Ed25519([4; 32])));
+        assert_eq!(take(&with(ED25519, X509, Body::Bytes(Bytes::new(&other)))), Err(KeyError::Malformed));
     }
 }
