@@ -184,6 +184,9 @@ impl<'c> Case<'c> {
         let mut logged: Option<Logged> = None;
         for proof in texts.filter_map(|text| ClaimedProof::parse(text).ok()) {
             match proof.verify(self.evidence.engine, &leaf, trust) {
+                Ok(found) if found.time > self.evidence.now => {
+                    fault = format!("its witnesses signed at {} (seconds since 1970), which is to come", found.time);
+                }
                 Ok(found) => logged = Some(found),
                 Err(error) => fault = error.to_string(),
             }
@@ -193,6 +196,10 @@ impl<'c> Case<'c> {
                 let who = logged.witnesses.join(", ");
                 let what = format!("head of custody is entry {} of log {}", logged.index, logged.origin);
                 self.link(what, Basis::Testimony(format!("witnesses {who}")));
+                self.trust(format!(
+                    "whoever watches log {} for a newer voucher of this machine: an entry does not show that none follows",
+                    logged.origin
+                ));
             }
             None => self.find(Answer::Unknown, format!("custody: its head is not shown to stand in a log: {fault}")),
         }

@@ -149,6 +149,47 @@ fn one_witness_that_signs_twice_counts_once() {
 }
 
 #[test]
+fn the_time_is_that_at_which_the_last_of_the_quorum_had_signed() {
+    let text = Case::good().text();
+    let claimed = ClaimedProof::parse(&text).unwrap();
+    let time = |quorum| claimed.verify(&RustEngine, &[3; 4], &trust(quorum)).unwrap().time;
+    assert_eq!([1, 2, 3].map(time), [100, 200, 300]);
+    let witnesses = vec![("w1.example", 11, 50), ("w1.example", 11, 300), ("w2.example", 12, 100)];
+    assert_eq!(Case { witnesses, ..Case::good() }.verdict().unwrap().time, 100, "the earliest of one witness");
+    let witnesses = vec![("w1.example", 11, u64::MAX), ("w2.example", 12, 0)];
+    assert_eq!(Case { witnesses, ..Case::good() }.verdict().unwrap().time, u64::MAX);
+}
+
+#[test]
+fn a_time_that_the_witness_did_not_sign_refuses_the_whole_proof() {
+    let text = Case::good().text();
+    let lines: Vec<&str> = text.trim_end().rsplitn(4, '\n').take(3).collect();
+    let bytes = |line: &str| Base64::decode_vec(line.rsplit_once(' ').unwrap().1).unwrap();
+    let with = |line: &str, bytes: &[u8]| {
+        let (head, _) = line.rsplit_once(' ').unwrap();
+        verdict(&text.replace(line, &format!("{head} {}", Base64::encode_string(bytes))))
+    };
+    for (line, name) in lines.iter().zip(["w3.example", "w2.example", "w1.example"]) {
+        let bad = Err(LogFault::Signature { name: name.to_owned() });
+        for at in 4..12 {
+            for bit in 0..8 {
+                let mut forged = bytes(line);
+                forged[at] ^= 1 << bit;
+                assert_eq!(with(line, &forged), bad, "{name}, byte {at}, bit {bit}");
+            }
+        }
+        let (key, signature) = (&bytes(line)[..4], &bytes(line)[12..]);
+        for time in [100u64, 200, 300].into_iter().filter(|time| bytes(line)[4..12] != time.to_be_bytes()) {
+            assert_eq!(with(line, &[key, &time.to_be_bytes(), signature].concat()), bad, "{name} at {time}");
+        }
+        for short in [&bytes(line)[..4], &bytes(line)[..11], &bytes(line)[..12], &bytes(line)[..75]] {
+            assert_eq!(with(line, short), bad);
+        }
+        assert_eq!(with(line, &[key, signature].concat()), bad, "a signature without a time");
+    }
+}
+
+#[test]
 fn a_forged_signature_of_a_known_key_refuses_the_whole_proof() {
     let mut case = Case::good();
     let text = case.text();

@@ -318,8 +318,8 @@ fn a_former_owners_mandate_and_a_revoked_key_are_no_and_two_heads_an_alarm() {
     case.is("unknown", "custody: alarm: ");
 }
 
-/// A log of two leaves with one witness, and the proof of the second.
-fn proof(leaf: &[u8]) -> Vec<u8> {
+/// A log of two leaves with one witness, and the proof of the second as it signed at `time`.
+fn proof(leaf: &[u8], time: u64) -> Vec<u8> {
     let digest = |leaf: &[u8]| crate::engine::sha256(&RustEngine, &[&[0], leaf]);
     let tree = merkle::Tree::new(&RustEngine, vec![digest(b"first"), digest(leaf)]).unwrap();
     let body = format!("log.example\n2\n{}\n", Base64::encode_string(&tree.root()));
@@ -329,8 +329,8 @@ fn proof(leaf: &[u8]) -> Vec<u8> {
         format!("\u{2014} {name} {}\n", Base64::encode_string(&[&key[..], bytes].concat()))
     };
     let own = line("log.example", Role::Log, LOG, &secret(LOG).sign(body.as_bytes()).to_bytes());
-    let seen = secret(LOG_WITNESS).sign(format!("cosignature/v1\ntime {NOW}\n{body}").as_bytes()).to_bytes();
-    let seen = line("w.example", Role::Witness, LOG_WITNESS, &[&NOW.to_be_bytes()[..], &seen].concat());
+    let seen = secret(LOG_WITNESS).sign(format!("cosignature/v1\ntime {time}\n{body}").as_bytes()).to_bytes();
+    let seen = line("w.example", Role::Witness, LOG_WITNESS, &[&time.to_be_bytes()[..], &seen].concat());
     format!("c2sp.org/tlog-proof@v1\nindex 1\n{path}\n{body}\n{own}{seen}").into_bytes()
 }
 
@@ -345,14 +345,18 @@ fn where_the_policy_asks_for_a_log_the_head_of_custody_must_stand_in_it() {
         text("log.example", Role::Log, 1, LOG),
         text("w.example", Role::Witness, 4, LOG_WITNESS)
     );
-    let of = |node, head| proof(&custody_leaf(node, head).unwrap());
+    let at = |node, head, time| proof(&custody_leaf(node, head).unwrap(), time);
+    let of = |node, head| at(node, head, NOW);
     let head = head(&voucher(&[OWNER]));
     Case::held(&log).is("unknown", "no proof of a log was brought");
     Case::held(&log).with(of([1; 32], head)).is("unknown", "not shown to stand in a log");
     Case::held(&log).with(of(NODE, [1; 32])).is("unknown", "not shown to stand in a log");
+    Case::held(&log).with(at(NODE, head, NOW + 1)).is("unknown", "which is to come");
     let logged = Case::held(&log).with(of([1; 32], head)).with(of(NODE, head));
     logged.is("yes", "custody: held by");
-    assert!(logged.assessed().part.links.iter().any(|link| link.what.contains("entry 1 of log log.example")));
+    let assessed = logged.assessed();
+    assert!(assessed.part.links.iter().any(|link| link.what.contains("entry 1 of log log.example")));
+    assert!(assessed.residual_trust.iter().any(|what| what.contains("a newer voucher of this machine")));
 }
 
 #[test]
