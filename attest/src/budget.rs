@@ -118,6 +118,10 @@ pub const STATED_OPINIONS: usize = 256;
 pub const PARTY_ID_BYTES: usize = 64;
 /// Interests and parties of all holdings statements about one machine together.
 pub const GRAPH_INTERESTS: usize = 200_000;
+/// Companies whose stated shares do not add up, of which a verdict names each.
+pub const GRAPH_FINDINGS: usize = 16;
+/// Keys that can authorise what boots, of which a verdict names each; machines seen have at most ten.
+pub const BOOT_AUTHORITIES: usize = 256;
 /// Rounds over companies that hold each other: each narrows the bounds, and all are sound.
 pub const CYCLE_ROUNDS: usize = 16;
 /// Passes over the graph in search of one holder that may hold too much.

@@ -3,6 +3,7 @@
 
 use super::party::{Country, Standing, Territory};
 use crate::{
+    budget,
     certificate::Certificate,
     engine::{Engine, sha256},
     event_words,
@@ -72,6 +73,8 @@ pub fn list(engine: &dyn Engine, boot: &MeasuredBoot<'_>, hash: Hash) -> Option<
         }
     }
     found.is_whole &= NAMES.into_iter().all(|name| names.contains(&name));
+    found.is_whole &= found.list.len() <= budget::BOOT_AUTHORITIES;
+    found.list.truncate(budget::BOOT_AUTHORITIES);
     Some(found)
 }
 

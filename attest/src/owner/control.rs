@@ -27,7 +27,8 @@ use order::Order;
 /// How the undeclared shares of a listed company count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Float {
-    /// Not at all: only declared holders count (SecNumCloud 3.2 §19.6 b).
+    /// Not at all: only declared holders count (SecNumCloud 3.2 §19.6 b), where all must declare what the Union's law
+    /// makes them declare.
     Declared,
     /// As anybody's, for each single holder up to the threshold of declaration.
     Anybodys,
@@ -109,17 +110,19 @@ impl<'g> Holders<'g> {
         })
     }
 
-    /// Whether those outside may control `party`, who stands among the holders: by shares, or because it is one of them.
-    pub(super) fn may_be_controlled(&self, party: usize) -> bool {
+    /// For each party, whether those outside may control it: by shares, or because it is one of them.
+    pub(super) fn may_be_controlled(&self) -> Vec<bool> {
         let targets = self.may_be_outside();
         let values = self.values(Float::Anybodys, Whom::All, &targets);
-        is_target(&targets, party) || value(&values, party).into_iter().any(|share| share > Share::HALF)
+        let is_held = |at: usize| value(&values, at).into_iter().any(|share| share > Share::HALF);
+        (0..self.graph.nodes.len()).map(|at| is_target(&targets, at) || is_held(at)).collect()
     }
 
-    /// Whether one holder outside certainly controls `party`, or is it.
-    pub(super) fn is_controlled(&self, party: usize) -> bool {
+    /// For each party, whether one holder outside certainly controls it, or is it.
+    pub(super) fn are_controlled(&self) -> Vec<bool> {
         let lower = lower::Lower::new(self.graph, self.subject, &self.order);
-        Measure::ALL.into_iter().any(|measure| lower.is_led(measure, party))
+        let is_led = |at: usize| Measure::ALL.into_iter().any(|measure| lower.is_led(measure, at));
+        (0..self.graph.nodes.len()).map(is_led).collect()
     }
 
     /// The subject's entry in the graph.
@@ -220,7 +223,7 @@ impl Step<'_> {
             return [Share::NONE; 2];
         }
         let sums = self.sums(node, values);
-        let is_appointed = node.board.iter().any(|who| value(values, *who).contains(&Share::WHOLE));
+        let is_appointed = node.board.holders().any(|who| value(values, who).contains(&Share::WHOLE));
         let is_controlled = is_appointed || sums.into_iter().any(|sum| sum > Share::HALF);
         if is_controlled { [Share::WHOLE; 2] } else { sums }
     }
@@ -268,7 +271,7 @@ impl Step<'_> {
             _ if node.is_murky || register.is_void => free,
             _ if register.is_complete => Share::NONE,
             None => free,
-            Some(_) if self.float == Float::Declared => Share::NONE,
+            Some(threshold) if self.float == Float::Declared && threshold <= FIRST_THRESHOLD => Share::NONE,
             Some(threshold) if self.whom == Whom::One => free.min(threshold),
             Some(_) => free,
         }
@@ -293,6 +296,13 @@ fn set<T>(values: &mut [T], at: usize, value: T) {
         *place = value;
     }
 }
+
+/// The first threshold that a holder must declare in any member state (Directive 2004/109/EC, Article 9 (1); Code de
+/// commerce, L.233-7 I).
+const FIRST_THRESHOLD: Share = match Share::from_billionths(50_000_000) {
+    Some(share) => share,
+    None => Share::NONE,
+};
 
 impl core::fmt::Display for Bounds {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

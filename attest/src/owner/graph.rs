@@ -1,20 +1,25 @@
 //! What many statements say together: a graph of parties and direct holdings, in intervals.
 //!
 //! Several statements about one holding give the hull of what they say, so that one false statement among them loses a
-//! proof and makes none. What contradicts itself counts as not stated. What is stale, ended or not yet is left out.
+//! proof and makes none: where one says that these are all holders and another knows one more, neither is proven. What
+//! contradicts itself counts as not stated. What is stale, ended or not yet is left out.
+
+mod register;
+
+pub(super) use register::{Holding, Register, Right};
 
 use super::{
     holdings::{Exception, Holdings, Interest, InterestKind, Way},
     party::{Party, PartyKind, Standing},
     rule_set::{Persons, RuleSet},
-    share::{AtLeast, Share},
+    share::Share,
 };
 use crate::{
     budget,
     statement::{Claims, Signed},
 };
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -59,26 +64,6 @@ impl Measure {
     }
 }
 
-/// One direct holding.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Holding {
-    pub(super) holder: usize,
-    pub(super) lower: AtLeast,
-    pub(super) upper: Share,
-}
-
-/// The holders of one party in one measure.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Register {
-    pub(super) holdings: Vec<Holding>,
-    /// Nobody else holds any.
-    pub(super) is_complete: bool,
-    /// What was stated contradicts itself: anybody may hold any of it.
-    pub(super) is_void: bool,
-    /// Stated shares that are held through others.
-    pub(super) indirect: Vec<(usize, AtLeast)>,
-}
-
 /// One party.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -86,15 +71,16 @@ pub(super) struct Node {
     pub(super) name: String,
     standings: Vec<Standing>,
     kinds: Vec<PartyKind>,
+    /// Below this a holder may stay undeclared, and nobody above it is unstated.
     pub(super) listed: Option<Share>,
+    /// Statements that say so.
+    declarations: usize,
     pub(super) capital: Register,
     pub(super) votes: Register,
     /// Somebody unknown may hold any of it.
     pub(super) is_murky: bool,
-    pub(super) board: Vec<usize>,
-    pub(super) veto: Vec<usize>,
-    pub(super) has_no_other_board: bool,
-    pub(super) has_no_other_veto: bool,
+    pub(super) board: Right,
+    pub(super) veto: Right,
     pub(super) parents: Vec<usize>,
     pub(super) exceptions: Vec<Exception>,
 }
@@ -107,13 +93,12 @@ impl Node {
             standings: Vec::new(),
             kinds: Vec::new(),
             listed: None,
+            declarations: 0,
             capital: Register::default(),
             votes: Register::default(),
             is_murky: false,
-            board: Vec::new(),
-            veto: Vec::new(),
-            has_no_other_board: false,
-            has_no_other_veto: false,
+            board: Right::default(),
+            veto: Right::default(),
             parents: Vec::new(),
             exceptions: Vec::new(),
         }
@@ -240,15 +225,13 @@ impl Graph {
 
     fn add(&mut self, claims: &Holdings, set: &RuleSet, now: u64) {
         claims.parties.iter().for_each(|party| self.party(party, set));
+        let lists = Lists::of(claims);
         for interest in claims.interests.iter() {
-            [interest.start, interest.end]
-                .into_iter()
-                .flatten()
-                .filter(|time| *time > now)
-                .for_each(|time| self.limit(time));
+            let changes = [interest.start, interest.end];
+            changes.into_iter().flatten().filter(|time| *time > now).for_each(|time| self.limit(time));
             if interest.holds_at(now) {
-                self.interest(interest);
-            } else if interest.holds_at(claims.as_of) {
+                self.interest(interest, &lists);
+            } else if interest.end.is_some_and(|end| claims.as_of < end && end <= now) {
                 self.pass_on(interest);
             }
         }
@@ -256,10 +239,10 @@ impl Graph {
             let at = self.node(&exclusion.subject);
             let Some(node) = self.nodes.get_mut(at) else { continue };
             match exclusion.kind {
-                InterestKind::Shareholding => node.capital.is_complete = true,
-                InterestKind::VotingRights => node.votes.is_complete = true,
-                InterestKind::AppointmentOfBoard => node.has_no_other_board = true,
-                InterestKind::Veto => node.has_no_other_veto = true,
+                InterestKind::Shareholding => node.capital.add_list(),
+                InterestKind::VotingRights => node.votes.add_list(),
+                InterestKind::AppointmentOfBoard => node.board.add_list(),
+                InterestKind::Veto => node.veto.add_list(),
                 InterestKind::UnknownInterest | InterestKind::UnpublishedInterest | InterestKind::Nominee => {}
             }
         }
@@ -282,17 +265,19 @@ impl Graph {
         });
         node.kinds.push(party.kind);
         node.listed = node.listed.max(party.declaration_threshold);
+        node.declarations = node.declarations.saturating_add(usize::from(party.declaration_threshold.is_some()));
     }
 
-    fn interest(&mut self, interest: &Interest) {
+    fn interest(&mut self, interest: &Interest, lists: &Lists<'_>) {
         let holder = self.node(&interest.holder);
         let at = self.node(&interest.subject);
         let Some(node) = self.nodes.get_mut(at) else { return };
+        let lists = lists.with(interest);
         let measure = match interest.kind {
             InterestKind::Shareholding => Measure::Capital,
             InterestKind::VotingRights => Measure::Votes,
-            InterestKind::AppointmentOfBoard => return node.board.push(holder),
-            InterestKind::Veto => return node.veto.push(holder),
+            InterestKind::AppointmentOfBoard => return node.board.add(holder, lists.of_all),
+            InterestKind::Veto => return node.veto.add(holder, lists.of_all),
             InterestKind::UnknownInterest | InterestKind::UnpublishedInterest | InterestKind::Nominee => {
                 node.is_murky = true;
                 return;
@@ -300,10 +285,11 @@ impl Graph {
         };
         node.is_murky |= interest.way == Way::Unknown;
         let register = node.register_mut(measure);
-        let holding = Holding { holder, lower: interest.lower(), upper: interest.upper() };
         match interest.way {
-            Way::Direct => register.holdings.push(holding),
-            Way::Indirect | Way::Unknown => register.indirect.push((holder, holding.lower)),
+            Way::Direct => {
+                register.holdings.push(Holding { holder, lower: interest.lower(), upper: interest.upper(), lists });
+            }
+            Way::Indirect | Way::Unknown => register.indirect.push((holder, interest.lower())),
         }
     }
 
@@ -316,11 +302,12 @@ impl Graph {
     }
 
     fn settle(&mut self) {
+        let mut void = Vec::new();
         for node in &mut self.nodes {
+            let is_murky = node.is_murky;
             for measure in Measure::ALL {
-                let is_murky = node.is_murky;
                 if node.register_mut(measure).settle(is_murky).is_none() {
-                    self.findings.push(format!(
+                    void.push(format!(
                         "the {} of {} ({}) add up to more or less than the whole",
                         measure.name(),
                         node.name,
@@ -328,6 +315,51 @@ impl Graph {
                     ));
                 }
             }
+            // A holder whom the threshold would have put on that list shows that the list is none.
+            let is_missed = |threshold: &Share| {
+                let registers = [&node.capital, &node.votes];
+                registers.into_iter().any(|register| register.has_undeclared(*threshold, node.declarations))
+            };
+            node.listed = node.listed.filter(|threshold| !is_missed(threshold));
+        }
+        let rest = void.len().saturating_sub(budget::GRAPH_FINDINGS);
+        void.truncate(budget::GRAPH_FINDINGS);
+        self.findings.append(&mut void);
+        if rest > 0 {
+            self.findings.push(format!("{rest} more do not add up"));
+        }
+    }
+}
+
+/// What one statement lists in full.
+struct Lists<'c> {
+    all: BTreeSet<(&'c str, InterestKind)>,
+    declared: BTreeSet<&'c str>,
+}
+
+/// On how many lists a holder stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Of all who have such an interest.
+    pub(super) of_all: usize,
+    /// Of all whom a threshold makes declare theirs.
+    pub(super) of_declared: usize,
+}
+
+impl<'c> Lists<'c> {
+    fn of(claims: &'c Holdings) -> Lists<'c> {
+        let declares = |party: &&Party| party.declaration_threshold.is_some();
+        Lists {
+            all: claims.exclusions.iter().map(|exclusion| (exclusion.subject.as_str(), exclusion.kind)).collect(),
+            declared: claims.parties.iter().filter(declares).map(|party| party.id.as_str()).collect(),
+        }
+    }
+
+    fn with(&self, interest: &Interest) -> Listed {
+        let subject = interest.subject.as_str();
+        Listed {
+            of_all: usize::from(self.all.contains(&(subject, interest.kind))),
+            of_declared: usize::from(self.declared.contains(subject)),
         }
     }
 }
@@ -337,44 +369,4 @@ pub(super) fn counts(claims: &Holdings, set: &RuleSet, now: u64) -> Result<(), S
     claims.lifetime().check(now).map_err(|fault| fault.to_string())?;
     let is_fresh = claims.as_of <= now && now < claims.as_of.saturating_add(set.max_age_s());
     if is_fresh { Ok(()) } else { Err(format!("they were so at {} (seconds since 1970), too long ago", claims.as_of)) }
-}
-
-impl Register {
-    /// Merges, and narrows each interval by the others; `None` where no shares fit, and then nothing is stated.
-    fn settle(&mut self, is_murky: bool) -> Option<()> {
-        self.is_complete &= !is_murky;
-        self.holdings.sort_by_key(|holding| holding.holder);
-        self.holdings.dedup_by(|next, kept| {
-            let is_same = next.holder == kept.holder;
-            if is_same {
-                (kept.lower, kept.upper) = (kept.lower.min(next.lower), kept.upper.max(next.upper));
-            }
-            is_same
-        });
-        if self.narrow().is_none() {
-            *self = Register { is_void: true, ..Register::default() };
-            return None;
-        }
-        Some(())
-    }
-
-    fn narrow(&mut self) -> Option<()> {
-        let whole = Share::WHOLE.billionths();
-        let sum = |of: &dyn Fn(&Holding) -> u64| self.holdings.iter().map(of).fold(0u64, u64::saturating_add);
-        let least = sum(&|holding| holding.lower.share().billionths());
-        let most = sum(&|holding| holding.upper.billionths());
-        let is_over = least > whole || least == whole && self.holdings.iter().any(|holding| holding.lower.is_above());
-        if is_over || (self.is_complete && most < whole) {
-            return None;
-        }
-        for holding in &mut self.holdings {
-            let others = least.saturating_sub(holding.lower.share().billionths());
-            let room = Share::from_billionths(whole.saturating_sub(others))?;
-            let others = most.saturating_sub(holding.upper.billionths());
-            let needed = Share::from_billionths(whole.saturating_sub(others)).filter(|_| self.is_complete);
-            holding.upper = holding.upper.min(room);
-            holding.lower = holding.lower.max(AtLeast::met(needed.unwrap_or_default()));
-        }
-        Some(())
-    }
 }

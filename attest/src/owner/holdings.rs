@@ -347,5 +347,4 @@ macro_rules! texts {
 texts!(InterestKind, Way, OpinionAnswer);
 
 #[cfg(test)]
-#[path = "holdings/tests.rs"]
 mod tests;

@@ -31,7 +31,8 @@ crate::int_map! {
         8 => residence: Option<Country>,
         /// Of a state, trust, foundation or fund: whose persons are behind it, all of them.
         9 => classification: Option<Country>,
-        /// Of a listed company: who holds less than this may stay undeclared.
+        /// Of a listed company: who holds less than this may stay undeclared, and whoever holds as much stands among the
+        /// direct holders of this statement.
         10 => declaration_threshold: Option<Share>,
     }
 }

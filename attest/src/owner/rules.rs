@@ -225,20 +225,19 @@ impl Judge<'_> {
     }
 
     fn rights(&self, holders: &Holders<'_>, node: &Node) -> Found {
-        let kinds = [
-            ("a veto", &node.veto, node.has_no_other_veto),
-            ("the appointment of the majority of a body", &node.board, node.has_no_other_board),
-        ];
+        let kinds = [("a veto", &node.veto), ("the appointment of the majority of a body", &node.board)];
+        let (surely, maybe) = (holders.are_controlled(), holders.may_be_controlled());
+        let is = |those: &[bool], who: &usize| those.get(*who) == Some(&true);
         let mut reasons = Vec::new();
         let mut answers = Vec::new();
-        for (right, who, has_no_other) in kinds {
-            if let Some(one) = who.iter().find(|one| holders.is_controlled(**one)) {
-                reasons.insert(0, format!("{} has {right}", self.graph.words(*one)));
+        for (right, who) in kinds {
+            if let Some(one) = who.undisputed().find(|one| is(&surely, one)) {
+                reasons.insert(0, format!("{} has {right}", self.graph.words(one)));
                 answers.push(Answer::No);
-            } else if let Some(one) = who.iter().find(|one| holders.may_be_controlled(**one)) {
-                reasons.push(format!("{} has {right} and may be controlled from outside", self.graph.words(*one)));
+            } else if let Some(one) = who.holders().find(|one| is(&maybe, one)) {
+                reasons.push(format!("{} has {right} and may be controlled from outside", self.graph.words(one)));
                 answers.push(Answer::Unknown);
-            } else if !has_no_other || node.is_murky {
+            } else if !who.is_complete() || node.is_murky {
                 reasons.push(format!("that nobody else has {right} is not asserted"));
                 answers.push(Answer::Unknown);
             } else {
@@ -256,12 +255,18 @@ impl Judge<'_> {
             return Found::new(Answer::No, votes.path.unwrap_or_default());
         }
         let is_outside =
-            |at: &&usize| self.graph.nodes.get(**at).is_some_and(|parent| parent.standing() == Standing::Outside);
-        if let Some(parent) = node.parents.iter().find(is_outside) {
+            |at: &usize| self.graph.nodes.get(*at).is_some_and(|parent| parent.standing() == Standing::Outside);
+        // There is one parent, so that statements which name several, or none, differ.
+        if let Some(parent) = node.parents.first()
+            && node.exceptions.is_empty()
+            && node.parents.iter().all(is_outside)
+        {
             return Found::new(Answer::No, format!("{} consolidates it in the end", self.graph.words(*parent)));
         }
-        if let Some(one) = node.board.iter().find(|one| holders.is_controlled(**one)) {
-            return Found::new(Answer::No, format!("{} appoints the majority of a body", self.graph.words(*one)));
+        let surely = holders.are_controlled();
+        let is_controlled = |one: &usize| surely.get(*one) == Some(&true);
+        if let Some(one) = node.board.undisputed().find(is_controlled) {
+            return Found::new(Answer::No, format!("{} appoints the majority of a body", self.graph.words(one)));
         }
         let mut found =
             Found::new(Answer::Unknown, "no number excludes a decisive influence; an auditor's opinion would");
@@ -389,5 +394,4 @@ const RESIDUALS: [&str; 4] = [
 ];
 
 #[cfg(test)]
-#[path = "rules/tests.rs"]
 mod tests;

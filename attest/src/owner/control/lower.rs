@@ -165,21 +165,13 @@ fn leaders(graph: &Graph, order: &Order, measure: Measure) -> Vec<Option<usize>>
 
 /// Whose group has more than half of a party; nobody's own.
 fn majority(graph: &Graph, measure: Measure, at: usize, leaders: &[Option<usize>]) -> Option<usize> {
-    let mut groups: Vec<(usize, AtLeast)> = Vec::new();
+    let mut groups: BTreeMap<usize, AtLeast> = BTreeMap::new();
     for holding in &graph.nodes.get(at)?.register(measure).holdings {
         let Some(leader) = leaders.get(holding.holder).copied().flatten().filter(|leader| *leader != at) else {
             continue;
         };
-        let sum = match groups.iter_mut().find(|(known, _)| *known == leader) {
-            Some((_, sum)) => {
-                *sum = sum.plus(holding.lower);
-                *sum
-            }
-            None => {
-                groups.push((leader, holding.lower));
-                holding.lower
-            }
-        };
+        let sum = groups.entry(leader).or_default();
+        *sum = sum.plus(holding.lower);
         if sum.exceeds(Share::HALF) {
             return Some(leader);
         }

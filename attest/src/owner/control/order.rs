@@ -131,6 +131,6 @@ impl Search {
 fn edges(graph: &Graph, at: usize) -> Vec<usize> {
     graph.nodes.get(at).map_or_else(Vec::new, |node: &Node| {
         let shares = node.capital.holdings.iter().chain(&node.votes.holdings).map(|holding| holding.holder);
-        shares.chain(node.board.iter().chain(&node.veto).chain(&node.parents).copied()).collect()
+        shares.chain(node.board.holders()).chain(node.veto.holders()).chain(node.parents.iter().copied()).collect()
     })
 }

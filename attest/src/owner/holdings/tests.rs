@@ -168,3 +168,31 @@ fn a_list_that_is_too_long_or_a_share_above_the_whole_is_refused() {
     assert!(cbor::decode::<Share>(b"\x1a\x3b\x9a\xca\x01", 64).is_err());
     assert!(cbor::decode::<Share>(b"\x1a\x3b\x9a\xca\x00", 64).is_ok());
 }
+
+#[test]
+fn each_part_of_a_statement_is_there_once_and_of_its_type() {
+    let mut claims = holdings();
+    claims.interests.0[0].exact = None;
+    (claims.interests.0[0].minimum, claims.interests.0[0].maximum) = (share("1"), share("2"));
+    (claims.interests.0[0].start, claims.interests.0[0].end) = (Some(1), Some(2));
+    let above = Interest { holder: "i".into(), minimum: None, maximum: None, ..claims.interests.0[0].clone() };
+    let above = Interest { exclusive_minimum: share("1"), exclusive_maximum: share("2"), ..above };
+    claims.interests.0.extend([above, Interest { holder: "e".into(), ..interest("24") }]);
+    claims.parties.0[0].declaration_threshold = share("5");
+    let fund = Party { kind: PartyKind::Fund, nationalities: None, residence: None, ..person("f", "FR", "FR") };
+    claims.parties.0.push(Party { classification: Some(country("FR")), ..fund });
+    claims.parents.0.push(Parent { subject: "h".into(), parent: Some("p".into()), exception: None });
+    let payload = cbor::encode(&claims).unwrap();
+    let mut optional = Vec::new();
+    for (way, payload) in statement::tests::distorted(&payload) {
+        let read = cbor::decode::<Holdings>(&payload, 4096);
+        match way.strip_suffix(" left out") {
+            Some(way) if read.is_ok() => optional.push(way.rsplit_once('/').unwrap().1.parse::<u8>().unwrap()),
+            _ => assert!(read.is_err(), "{way}"),
+        }
+    }
+    optional.sort_unstable();
+    // What is optional of parties: 4, 5, 6, 7, 8, 9, 10; of interests: 5 to 11; of parents: 2, 3.
+    optional.dedup();
+    assert_eq!(optional, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+}
