@@ -161,7 +161,8 @@ impl Verdict {
         [("boot", &self.boot), ("place", &self.place), ("owner", &self.owner), ("workload", &self.workload)]
     }
 
-    /// Takes a yes back, for this reason: it is unknown then. A no stays, and what decided it stands first.
+    /// Takes a yes of boot back, for this reason: it is unknown then, and so is all that rests on it. A no of boot stays, and
+    /// what decided it stands first.
     pub fn withdraw(&mut self, reason: String) {
         let at = if self.boot.answer == Answer::No { self.boot.reasons.len() } else { 0 };
         self.boot.reasons.insert(at, reason);
@@ -171,6 +172,11 @@ impl Verdict {
         }
         if self.closed == Answer::Yes {
             self.closed = Answer::Unknown;
+        }
+        for part in [&mut self.place, &mut self.owner, &mut self.workload] {
+            if part.answer != Answer::Unknown {
+                *part = PartVerdict::unknown("boot was taken back: nothing is known of who holds its keys");
+            }
         }
     }
 }
@@ -206,9 +212,9 @@ mod tests {
             let vector = TrustVector { instance_identity: 2, ..TrustVector::default() };
             let mut verdict = Verdict {
                 boot: PartVerdict { reasons: Vec::from(["decided".into()]), ..part(before, &[Basis::Silicon]) },
-                place: PartVerdict::unknown(""),
-                owner: PartVerdict::unknown(""),
-                workload: PartVerdict::unknown(""),
+                place: part(Answer::Yes, &[Basis::Physics]),
+                owner: part(Answer::No, &[Basis::Silicon]),
+                workload: PartVerdict::unknown("not assessed"),
                 closed: before,
                 channel: Kind::None,
                 residual_trust: Vec::new(),
@@ -219,6 +225,10 @@ mod tests {
             };
             verdict.withdraw("taken back".into());
             assert_eq!((verdict.boot.answer, verdict.closed), (after, after));
+            for (part, reason) in [(&verdict.place, "boot"), (&verdict.owner, "boot"), (&verdict.workload, "not")] {
+                assert_eq!((part.answer, part.basis()), (Answer::Unknown, None));
+                assert!(part.reasons.iter().all(|found| found.starts_with(reason)), "{part:?}");
+            }
             assert_eq!(verdict.vector.instance_identity == 0, before == Answer::Yes);
             let first = if before == Answer::No { "decided" } else { "taken back" };
             assert_eq!(verdict.boot.reasons.len(), 2);

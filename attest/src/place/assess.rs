@@ -9,7 +9,7 @@ use super::{
     map::{AreaMap, Containment, Map, MapError, Reason},
     policy::PlacePolicy,
     region::{Disc, Region, Trust},
-    site::{self, AuditedSite, Tie},
+    site::{self, AuditedSite},
     territory::{Position, Set, Standing, Territory, TerritoryError},
 };
 use crate::{
@@ -92,16 +92,18 @@ impl Atlas {
     /// Whether a site with all of `disc` may be where the policy wants the machine: the auditor's country and the map must
     /// both allow it.
     fn allows(&self, country: &str, disc: Disc) -> bool {
+        match (&self.target, self.lies(disc)) {
+            (Target::Set(_, set), Some(Reason::Inside | Reason::Both)) => set.standing(country) == Standing::Inside,
+            (Target::Area(_), Some(reason)) => reason == Reason::Inside,
+            _ => false,
+        }
+    }
+
+    /// Where all land of one disc lies.
+    fn lies(&self, disc: Disc) -> Option<Reason> {
         let operator = disc.operator.clone();
         let region = Region::new(&[&operator], Vec::from([disc]), &Trust::Only(operator.clone()));
-        let Some(found) = region.ok().and_then(|region| self.contain(&region)) else { return false };
-        match &self.target {
-            Target::Set(_, set) => {
-                set.standing(country) == Standing::Inside && matches!(found.reason, Reason::Inside | Reason::Both)
-            }
-            Target::Area(_) => found.reason == Reason::Inside,
-            Target::OtherMap => false,
-        }
+        self.contain(&region.ok()?).map(|found| found.reason)
     }
 }
 
@@ -122,28 +124,39 @@ pub struct Evidence<'a> {
 
 /// The part `place`, with the links that led to F before its own.
 pub fn assess(policy: &PlacePolicy, atlas: &Atlas, evidence: &Evidence<'_>, links: &[Link]) -> Assessed {
-    let found = Found::new(policy, evidence);
+    let mut found = Found::new(policy, evidence);
     let region = Region::new(&policy.operators(), found.discs.clone(), &policy.trust());
     let Ok(region) = region else { return Assessed::unknown("the policy's operators and its landmarks do not fit") };
     let Some(contained) = atlas.contain(&region) else {
         return Assessed::unknown(format!("the policy asks for another map than version {}", atlas.version()));
     };
-    let mut part = PartVerdict { answer: contained.answer, reasons: found.faults.clone(), links: links.to_vec() };
-    part.reasons.insert(0, words(policy, &contained, &found));
+    let mut part = PartVerdict {
+        answer: contained.answer,
+        reasons: Vec::from([words(policy, &contained, &found)]),
+        links: links.to_vec(),
+    };
     part.links.push(Link { what: round_trips(policy, &found), basis: Basis::Physics });
-    let mut expires = found.expires;
-    if contained.answer == Answer::Unknown && !contained.reason.is_alarm() {
-        raise(policy, atlas, evidence, &region, &found, &mut part, &mut expires);
+    let mut residual_trust = residual_trust(policy, atlas);
+    if contained.answer == Answer::Unknown
+        && !contained.reason.is_alarm()
+        && let Some(raised) = raise(policy, atlas, evidence, &region, &mut found)
+    {
+        found.expires = earliest(found.expires, raised.expires);
+        part.answer = Answer::Yes;
+        part.reasons.insert(0, raised.reason);
+        part.links.extend(raised.links);
+        residual_trust.push(raised.residual_trust);
     }
+    part.reasons.append(&mut found.faults);
     let geographic = Geographic::new(policy, atlas.version(), &region, &contained.touched);
-    Assessed { part, expires, residual_trust: residual_trust(policy, atlas), geographic, touched: contained.touched }
+    Assessed { part, expires: found.expires, residual_trust, geographic, touched: contained.touched }
 }
 
 /// What counts of the landmarks' statements.
 struct Found {
     discs: Vec<Disc>,
-    /// Landmarks whose round trip says that they are in the same building, whoever they are.
-    anchors: Vec<LandmarkStatement>,
+    /// Landmarks whose round trip says that they are in the same building, whoever they are, with their key ids.
+    anchors: Vec<([u8; 32], LandmarkStatement)>,
     expires: Option<u64>,
     faults: Vec<String>,
 }
@@ -170,21 +183,34 @@ impl Found {
         if !statement.counts_at(evidence.now) {
             return self.faults.push(format!("{name}: its statement does not count now, by our calendar"));
         }
-        if statement.round_trip_ns() < ANCHOR_NS {
-            self.anchors.push(statement);
+        if known.is_some_and(|landmark| policy.is_own_group(&landmark.operator)) {
+            let fault = format!("{name}: of the prover's own group, so that its word is testimony and not counted");
+            return self.faults.push(fault);
         }
-        match known {
-            Some(own) if policy.is_own_group(&own.operator) => {
-                self.faults
-                    .push(format!("{name}: of the prover's own group, so that its word is testimony and not counted"));
-            }
-            Some(landmark) => {
-                self.discs.push(landmark.disc(statement.round_trip_ns()));
-                self.expires = earliest(self.expires, statement.expires());
-            }
-            None => {}
+        if let Some(landmark) = known {
+            self.discs.push(landmark.disc(statement.round_trip_ns()));
+            self.expires = earliest(self.expires, statement.expires());
+        }
+        if statement.round_trip_ns() < ANCHOR_NS
+            && let Some(id) = PublicKey::Ed25519(statement.landmark()).id(evidence.engine)
+        {
+            self.anchors.push((id, statement));
         }
     }
+
+    /// The shortest round trip to the landmark with this key id.
+    fn anchor(&self, id: [u8; 32]) -> Option<&LandmarkStatement> {
+        let own = self.anchors.iter().filter(|(anchor, _)| *anchor == id).map(|(_, statement)| statement);
+        own.min_by_key(|statement| statement.round_trip_ns())
+    }
+}
+
+/// What a site anchor and its auditor bring to a place.
+struct Raised {
+    reason: String,
+    links: [Link; 2],
+    residual_trust: String,
+    expires: u64,
 }
 
 /// A site anchor raises what round trips leave open, by the word of the auditor who looked at the building.
@@ -193,63 +219,67 @@ fn raise(
     atlas: &Atlas,
     evidence: &Evidence<'_>,
     region: &Region,
-    found: &Found,
-    part: &mut PartVerdict,
-    expires: &mut Option<u64>,
-) {
+    found: &mut Found,
+) -> Option<Raised> {
     let keys: Vec<PublicKey> = policy.auditors().iter().map(|auditor| auditor.key.0.clone()).collect();
-    let id_of = |anchor: &LandmarkStatement| PublicKey::Ed25519(anchor.landmark()).id(evidence.engine);
-    let anchors: Vec<[u8; 32]> = found.anchors.iter().filter_map(id_of).collect();
+    let anchors: Vec<[u8; 32]> = found.anchors.iter().map(|(id, _)| *id).collect();
     let subject = site::Subject { node_ids: evidence.node_ids, anchors: &anchors, covered_chassis: None };
     let sites = evidence.carried.of(Kind::Site);
     let (sites, faults) = site::judge(evidence.engine, &sites, &keys, &subject, evidence.now);
-    part.reasons.extend(faults.iter().map(ToString::to_string));
+    found.faults.extend(faults.iter().map(ToString::to_string));
     for audited in &sites {
         let of_key = |auditor: &&super::policy::NamedKey| auditor.key.0.id(evidence.engine) == Some(audited.auditor());
         let who = policy.auditors().iter().find(of_key).map_or("", |auditor| &auditor.name);
-        let site = audited.site();
-        match stands(atlas, region, audited, who) {
-            Err(why) => part.reasons.push(format!("site {:?}, by {who}: {why}", site.name)),
-            Ok(()) => {
-                let anchor = found.anchors.iter().filter(|anchor| id_of(anchor) == site.anchor.map(|id| *id));
-                let ends = anchor.map(LandmarkStatement::expires).max().unwrap_or(evidence.now);
-                *expires = earliest(earliest(*expires, ends), site.expires);
-                part.answer = Answer::Yes;
-                part.reasons.insert(
-                    0,
-                    format!(
-                        "{} in {}: {who} looked at it, and a landmark there answers within {} µs",
-                        site.name,
-                        site.country,
-                        ANCHOR_NS / 1000
-                    ),
-                );
-                let what = format!("site {:?} is at {:?}, {}", site.name, site.address, site.country);
-                part.links.push(Link { what, basis: Basis::Testimony(who.to_owned()) });
-                return;
-            }
+        match stands(atlas, region, found, audited, who) {
+            Ok(raised) => return Some(raised),
+            Err(why) => found.faults.push(format!("site {:?}, by {who}: {why}", audited.site().name)),
         }
     }
+    None
 }
 
-/// Whether an audited site can be where the machine is, and is where the policy wants it.
-fn stands(atlas: &Atlas, region: &Region, audited: &AuditedSite, who: &str) -> Result<(), &'static str> {
+/// An audited site counts where the machine can be in it, it is where the policy wants the machine, and the machine is
+/// nowhere else: a landmark in the building is as near as light says, and no nearer. Where a border is within that
+/// distance, the auditor must have seen this very node.
+fn stands(
+    atlas: &Atlas,
+    region: &Region,
+    found: &Found,
+    audited: &AuditedSite,
+    who: &str,
+) -> Result<Raised, &'static str> {
     let site = audited.site();
-    if audited.tie() == Tie::NodeAlone {
-        return Err("it names no landmark in the building, so that nothing shows the machine still there");
-    }
+    let anchor = site.anchor.and_then(|id| found.anchor(*id));
+    let anchor = anchor.ok_or("it names no landmark in the building, so that nothing shows the machine still there")?;
     let degrees = |micro: i64| i32::try_from(micro).ok();
     let center = degrees(site.latitude_udeg).zip(degrees(site.longitude_udeg));
     let center = center.and_then(|(lat, lon)| Position::new(lat, lon)).ok_or("it is nowhere on Earth")?;
     let radius_m = u32::try_from(site.radius_m).map_err(|_| "it is too large")?;
-    let disc = Disc { operator: who.to_owned(), center, radius_km: f64::from(radius_m) / 1000.0 };
-    if !region.may_meet(&disc) {
+    let building = Disc { operator: who.to_owned(), center, radius_km: f64::from(radius_m) / 1000.0 };
+    if !region.may_meet(&building) {
         return Err("round trips say that the machine is not there");
     }
-    match atlas.allows(&site.country, disc) {
-        true => Ok(()),
-        false => Err("its country and its coordinates are not both where the policy wants the machine"),
+    if !atlas.allows(&site.country, building) {
+        return Err("its country and its coordinates are not both where the policy wants the machine");
     }
+    let reach = Disc::of_round_trip(who, center, radius_m, anchor.round_trip_ns());
+    if site.node_id.is_none() && atlas.lies(reach) != Some(Reason::Inside) {
+        return Err("as near to its landmark there is other land, and the auditor does not name this node");
+    }
+    let (name, country, micros) = (&site.name, &site.country, anchor.round_trip_ns().div_ceil(1000));
+    let measured = format!("round trip to the landmark of site {name:?}");
+    let seen = format!("site {name:?} is at {:?}, {country}", site.address);
+    Ok(Raised {
+        reason: format!("{name} in {country}: {who} looked at it, and a landmark there answers within {micros} µs"),
+        links: [
+            Link { what: measured, basis: Basis::Physics },
+            Link { what: seen, basis: Basis::Testimony(who.to_owned()) },
+        ],
+        residual_trust: format!(
+            "landmark of site {name:?}: that it still stands there, measures honestly, and nobody else has its key"
+        ),
+        expires: anchor.expires().min(site.expires),
+    })
 }
 
 fn words(policy: &PlacePolicy, contained: &Containment, found: &Found) -> String {

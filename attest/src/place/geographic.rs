@@ -88,3 +88,122 @@ impl Geographic {
         Region::new(&operators, discs, &trust)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{place::geometry::Direction, policy::Policy, rust_engine::RustEngine};
+    use alloc::{format, vec};
+    use proptest::prelude::*;
+
+    /// Three operators, the last of which has two landmarks.
+    fn policy(trust: &str) -> PlacePolicy {
+        let landmark = |(number, operator): (usize, &str)| {
+            format!(
+                "[[place.landmark]]\nname = \"{number}\"\noperator = \"{operator}\"\nkey = \"{}\"\nlatitude = 0\n\
+                 longitude = 180\nuncertainty_m = 0\n",
+                format!("{number:02x}").repeat(32)
+            )
+        };
+        let landmarks: String = ["c", "b", "a", "c"].into_iter().enumerate().map(landmark).collect();
+        let text = format!("roots = [\"test\"]\nmax_age_s = 1\n[place]\nterritory = \"EU\"\n{trust}\n{landmarks}");
+        Policy::parse(text.as_bytes(), &RustEngine).unwrap().place().unwrap().clone()
+    }
+
+    fn shown(discs: Vec<ShownDisc>) -> Geographic {
+        Geographic {
+            country: None,
+            territory: String::from("EU"),
+            map: String::from("1"),
+            touched: List::new(vec![]).unwrap(),
+            operators: List::new(vec![String::from("a"), String::from("b")]).unwrap(),
+            may_lie: Some(1),
+            alone: None,
+            discs: List::new(discs).unwrap(),
+        }
+    }
+
+    prop_compose! {
+        fn place()(z in -1.0f64..=1.0, lon_e6 in -180_000_000i32..=180_000_000) -> Position {
+            Position { lat_e6: crate::num::nearest_i32(libm::asin(z).to_degrees() * 1e6), lon_e6 }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_holds_all_of_the_region_that_was_judged(
+            is_alone: bool,
+            discs in prop::collection::vec(("[abc]", place(), 0.0f64..12_000.0), 0..20),
+            points in prop::collection::vec(place(), 100),
+        ) {
+            let policy = policy(if is_alone { "alone = \"b\"" } else { "may_lie = 1" });
+            let disc = |(operator, center, radius_km)| Disc { operator, center, radius_km };
+            let discs: Vec<Disc> = discs.into_iter().map(disc).collect();
+            let judged = Region::new(&policy.operators(), discs, &policy.trust()).unwrap();
+            let shown = Geographic::new(&policy, "1", &judged, &[]).unwrap().region().unwrap();
+            prop_assert_eq!(shown.quorum(), judged.quorum());
+            for (wide, exact) in shown.discs().iter().zip(judged.discs()) {
+                prop_assert!((exact.radius_km..exact.radius_km + 0.001_1).contains(&wide.radius_km));
+                prop_assert_eq!((&wide.operator, wide.center), (&exact.operator, exact.center));
+            }
+            let is_kept = |point: &Position| shown.holds(Direction::of(*point)) || !judged.holds(Direction::of(*point));
+            prop_assert!(points.iter().chain(shown.discs().iter().map(|disc| &disc.center)).all(is_kept));
+        }
+
+        #[test]
+        fn no_figures_of_a_stranger_do_any_harm(
+            numbers in prop::collection::vec((0u64..4, any::<i32>(), any::<i32>(), any::<u64>()), 0..6),
+            may_lie: Option<u64>,
+            alone in prop::option::of("[ac]"),
+        ) {
+            let discs = numbers.iter().map(|(number, lat, lon, radius_m)| ShownDisc(*number, *lat, *lon, *radius_m));
+            let claimed = Geographic { may_lie, alone, ..shown(discs.collect()) };
+            let bytes = crate::cbor::encode(&claimed).unwrap();
+            let read: Geographic = crate::cbor::decode(&bytes, bytes.len()).unwrap();
+            if let Ok(region) = read.region() {
+                region.cover(64).area_km2();
+            }
+        }
+    }
+
+    #[test]
+    fn an_operator_or_a_place_that_is_none_is_an_error() {
+        assert!(shown(vec![ShownDisc(1, 90_000_000, 180_000_000, u64::MAX)]).region().is_ok());
+        for wrong in [ShownDisc(2, 0, 0, 1), ShownDisc(u64::MAX, 0, 0, 1), ShownDisc(0, 90_000_001, 0, 1)] {
+            assert!(shown(vec![wrong]).region().is_err(), "{wrong:?}");
+        }
+        assert!(Geographic { alone: Some(String::from("c")), ..shown(vec![]) }.region().is_err());
+    }
+
+    #[test]
+    fn a_disc_too_large_for_its_figures_is_the_whole_earth() {
+        let all = ShownDisc(0, 0, 0, u64::MAX);
+        let claimed = Geographic { may_lie: None, alone: Some(String::from("a")), ..shown(vec![all]) };
+        let antipode = Direction::of(Position { lat_e6: 0, lon_e6: 180_000_000 });
+        assert!(claimed.region().unwrap().holds(antipode));
+    }
+
+    /// Nobody who may lie, or nobody said how many: then nothing is shown to be anywhere.
+    #[test]
+    fn figures_that_say_nothing_of_trust_bound_nothing() {
+        let here = || vec![ShownDisc(0, 0, 0, 1000), ShownDisc(1, 0, 0, 1000)];
+        let far = Direction::of(Position { lat_e6: 50_000_000, lon_e6: 0 });
+        assert!(!shown(here()).region().unwrap().holds(far));
+        for may_lie in [None, Some(0), Some(2), Some(u64::MAX)] {
+            assert!(Geographic { may_lie, ..shown(here()) }.region().unwrap().holds(far), "{may_lie:?}");
+        }
+    }
+
+    #[test]
+    fn a_country_is_named_only_where_there_is_no_other() {
+        let policy = policy("may_lie = 1");
+        let region = Region::new(&policy.operators(), vec![], &policy.trust()).unwrap();
+        let country = |touched: &[&str]| {
+            let touched: Vec<String> = touched.iter().map(ToString::to_string).collect();
+            Geographic::new(&policy, "1", &region, &touched).unwrap().country
+        };
+        assert_eq!(country(&["DE"]).as_deref(), Some("DE"));
+        assert_eq!((country(&[]), country(&["DE", "FR"])), (None, None));
+    }
+}

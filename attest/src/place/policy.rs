@@ -12,7 +12,7 @@ use crate::{
     statement::is_plain,
 };
 use alloc::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -136,6 +136,7 @@ impl PlacePolicy {
             }
             _ => return Err("say how many operators `may_lie`, at least 1, or whom you trust `alone`".to_string()),
         }
+        self.check_operators()?;
         let mut keys = BTreeSet::new();
         if let Some(twice) = self.landmark.iter().find(|landmark| !keys.insert(landmark.key.0)) {
             return Err(format!("landmark {:?} has the key of another one", twice.name));
@@ -146,9 +147,24 @@ impl PlacePolicy {
             }
         }
         let texts = self.landmark.iter().flat_map(|landmark| [&landmark.name, &landmark.operator]);
-        let mut texts = texts.chain(self.auditor.iter().map(|auditor| &auditor.name)).chain(&self.own_group);
+        let mut texts = texts.chain(self.auditor.iter().map(|auditor| &auditor.name));
         match texts.find(|text| !is_plain(text, NAME_BYTES)) {
             Some(text) => Err(format!("{text:?} is no name")),
+            None => Ok(()),
+        }
+    }
+
+    /// A name that is written in two ways would count as two operators, or the prover's own as another's.
+    fn check_operators(&self) -> Result<(), String> {
+        let mut spelled = BTreeMap::new();
+        for operator in self.landmark.iter().map(|landmark| &landmark.operator) {
+            let known = *spelled.entry(operator.to_lowercase()).or_insert(operator);
+            if known != operator {
+                return Err(format!("operator {operator:?} is also written {known:?}"));
+            }
+        }
+        match self.own_group.iter().find(|own| self.landmark.iter().all(|landmark| landmark.operator != **own)) {
+            Some(own) => Err(format!("`own_group` names {own:?}, who has no landmark here")),
             None => Ok(()),
         }
     }

@@ -94,34 +94,17 @@ pub struct Subject<'a> {
 /// A site statement that counts for a machine. Holding one proves: this auditor says where that machine, or the landmark
 /// beside it, stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditedSite {
-    site: Signed<Site>,
-    tie: Tie,
-}
-
-/// By what the machine is tied to the site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tie {
-    /// The landmark in the building measured it: physics ends where this auditor begins.
-    Anchor,
-    /// The auditor names the node alone: nothing shows that it still stands there.
-    NodeAlone,
-}
+pub struct AuditedSite(Signed<Site>);
 
 impl AuditedSite {
     /// What the auditor says.
     pub fn site(&self) -> &Site {
-        self.site.claims()
+        self.0.claims()
     }
 
     /// Key id of the auditor.
     pub fn auditor(&self) -> [u8; 32] {
-        self.site.signer()
-    }
-
-    /// By what the machine is tied to it.
-    pub fn tie(&self) -> Tie {
-        self.tie
+        self.0.signer()
     }
 }
 
@@ -167,8 +150,7 @@ fn weigh(
         return Err(SiteError::OtherChassis);
     }
     site.lifetime().check(now).map_err(SiteError::Statement)?;
-    let tie = if site.anchor.is_some() { Tie::Anchor } else { Tie::NodeAlone };
-    Ok(AuditedSite { site: signed, tie })
+    Ok(AuditedSite(signed))
 }
 
 /// Why a site statement does not count for a machine; whoever brought it is at fault.
@@ -275,7 +257,7 @@ mod tests {
     fn a_site_counts_for_the_machine_the_auditor_and_the_time_that_it_names() {
         let sealed = signed(&site(), 2);
         let audited = weigh_at(&sealed, &subject(), NOW).unwrap();
-        assert_eq!((audited.site(), audited.tie()), (&site(), Tie::Anchor));
+        assert_eq!(audited.site(), &site());
         assert_eq!(Some(audited.auditor()), key(2).id(&RustEngine));
         let now = |now| weigh_at(&sealed, &subject(), now).map(|_| ());
         assert_eq!(now(NOW + 99), Ok(()));
@@ -296,10 +278,10 @@ mod tests {
         assert_eq!(other(Subject { covered_chassis: Some("SN 4712"), ..subject() }), SiteError::OtherChassis);
         let of_anchor = Site { node_id: None, chassis: None, ..site() };
         let any = Subject { node_ids: &[], covered_chassis: None, ..subject() };
-        assert_eq!(weigh_at(&signed(&of_anchor, 2), &any, NOW).unwrap().tie(), Tie::Anchor);
+        assert_eq!(weigh_at(&signed(&of_anchor, 2), &any, NOW).unwrap().site(), &of_anchor);
         let of_node = Site { anchor: None, ..site() };
         let far = Subject { anchors: &[], ..subject() };
-        assert_eq!(weigh_at(&signed(&of_node, 2), &far, NOW).unwrap().tie(), Tie::NodeAlone);
+        assert_eq!(weigh_at(&signed(&of_node, 2), &far, NOW).unwrap().site(), &of_node);
     }
 
     #[test]

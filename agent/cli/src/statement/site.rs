@@ -175,7 +175,8 @@ radius_m = 200              # the whole site lies within so many metres of that 
 operator = "Example Colocation GmbH"
 
 # Of what you speak: the landmark in the building (its public key), one node (its enrolment record or node id), or both.
-# A landmark is the better one: it measures, at every verification, that the node still stands beside it.
+# A landmark is the better one: it measures, at every verification, that the node still stands beside it. Where other land is
+# within 20 km (light goes 15 and back in the 100 µs that count), name both.
 anchor = "0000000000000000000000000000000000000000000000000000000000000000"
 #node = "node.record"
 #chassis = "S4711"          # serial number of the chassis; counts only where a verifier can show it

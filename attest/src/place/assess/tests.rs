@@ -341,7 +341,12 @@ fn a_landmark_in_the_building_and_its_auditor_raise_what_is_open_to_the_auditors
     let assessed = Case::in_strasbourg(99).assessed();
     assert_eq!(assessed.part.to_string(), "yes (testimony: Auditor)");
     assert!(assessed.part.links.last().unwrap().what.contains("Example Street 1, Strasbourg"));
+    assert!(assessed.part.reasons[0].contains("STR 1 in FR: Auditor looked at it") && assessed.part.reasons.len() == 2);
+    assert!(assessed.residual_trust.iter().any(|one| one.contains("landmark of site \"STR 1\": that it still stands")));
     assert_eq!(assessed.expires, Some(NOW + 300), "the site's end");
+    let mut alone = Case::in_strasbourg(99);
+    alone.statements.drain(..6);
+    assert_eq!(alone.said().0, "yes (testimony: Auditor)", "no other landmark is needed");
     assert_eq!(Case::in_strasbourg(100).answer(), Answer::Unknown, "100 µs are not under 100 µs");
 }
 
@@ -378,6 +383,85 @@ fn unknown_where_a_site_statement_is_old_or_not_an_auditors_or_not_of_this_machi
     assert!(reasons.contains("the machine is not there"), "{reasons}");
 }
 
+/// Light goes 15 km and back in 100 µs, and a machine in Basel answers a landmark in Saint-Louis.
+#[test]
+fn a_landmark_in_the_building_says_nothing_of_a_machine_over_the_border_that_is_as_near_to_it() {
+    let around = [(1, "North", 48.0, 7.85), (2, "South", 48.57, 7.75), (3, "West", 47.75, 7.34)];
+    let case = Case::measured(1_500, 90_000).under("territory = \"EU\"\nmay_lie = 1", &around);
+    let at = |lat: i64, lon: i64, radius_m: u64, node: Option<[u8; 32]>, anchor_us: u64| {
+        let mut statements = case.statements[..3].to_vec();
+        statements.push(round(IN_THE_BUILDING, anchor_us, |_| ()));
+        statements.push(site(AUDITOR, move |site| {
+            (site.latitude_udeg, site.longitude_udeg, site.radius_m) = (lat, lon, radius_m);
+            site.node_id = node.map(Bytes32::new);
+        }));
+        Case { statements, policy: case.policy.clone() }
+    };
+    let (answer, reasons) = at(47_590_000, 7_560_000, 200, None, 40).said();
+    assert_eq!(answer, "unknown");
+    assert!(reasons.contains("there is other land, and the auditor does not name this node"), "{reasons}");
+    assert_eq!(at(47_590_000, 7_560_000, 200, Some(NODE), 99).answer(), Answer::Yes, "the auditor saw this one");
+    assert_eq!(at(47_750_000, 7_340_000, 200, None, 40).answer(), Answer::Yes, "Mulhouse, 6 km around it");
+    assert_eq!(at(47_750_000, 7_340_000, 18_000, None, 40).answer(), Answer::Unknown, "a site of 18 km");
+    let far = || at(47_750_000, 7_340_000, 10_000, None, 99);
+    assert_eq!(far().answer(), Answer::Unknown, "the same as far as light goes in 99 µs");
+    assert_eq!(far().with(round(IN_THE_BUILDING, 40, |_| ())).answer(), Answer::Yes, "its shortest word counts");
+    assert_eq!(far().with(round(IN_THE_BUILDING + 1, 40, |_| ())).answer(), Answer::Unknown, "not another landmark's");
+    let area =
+        "geojson = '{\"type\":\"Polygon\",\"coordinates\":[[[7.2,47.6],[7.5,47.6],[7.5,47.9],[7.2,47.9],[7.2,47.6]]]}'";
+    for (anchor_us, expected) in [(10, Answer::Yes), (99, Answer::Unknown)] {
+        let case = at(47_750_000, 7_350_000, 200, None, anchor_us).under(&format!("{area}\nmay_lie = 1"), &around);
+        assert_eq!(case.answer(), expected, "{anchor_us} µs");
+    }
+    let edge = at(47_750_000, 7_480_000, 200, Some(NODE), 10).under(&format!("{area}\nmay_lie = 1"), &around);
+    assert_eq!(edge.answer(), Answer::Unknown, "nobody's word says on which side of a line of the policy's own");
+}
+
+#[test]
+fn a_landmark_in_the_building_counts_only_with_its_own_fresh_word_on_this_session_key() {
+    type Change = fn(&mut Round);
+    let changes: [Change; 4] = [
+        |one| one.session_key = Bytes32::new([1; 32]),
+        |one| one.time = NOW - landmark::LIFE_S,
+        |one| one.time = NOW + landmark::AHEAD_S + 1,
+        |one| one.rounds = landmark::ROUNDS_LEAST - 1,
+    ];
+    for change in changes {
+        let case = Case::in_strasbourg(99).without(6).with(round(IN_THE_BUILDING, 99, change));
+        assert_eq!(case.answer(), Answer::Unknown);
+    }
+    let forged = round(AUDITOR + 5, 99, |one| one.landmark = Bytes32::new(public(IN_THE_BUILDING)));
+    assert_eq!(Case::in_strasbourg(99).without(6).with(forged).answer(), Answer::Unknown, "who signs for another");
+    assert_eq!(Case::in_strasbourg(99).without(6).answer(), Answer::Unknown, "no word at all");
+    let twice = Case::in_strasbourg(99).with(round(IN_THE_BUILDING, 500, |_| ()));
+    assert_eq!(twice.answer(), Answer::Yes, "a slower answer takes nothing away");
+}
+
+/// The prover's own landmark says what the prover likes, wherever its auditor saw it.
+#[test]
+fn a_landmark_of_the_provers_own_group_raises_nothing() {
+    let own = [&LANDMARKS[..], &[(IN_THE_BUILDING, "East", 48.57, 7.75)]].concat();
+    let head = "territory = \"EU\"\nmay_lie = 1";
+    assert_eq!(Case::in_strasbourg(99).under(head, &own).answer(), Answer::Yes, "one that the policy knows");
+    let head = format!("{head}\nown_group = [\"East\"]");
+    let (answer, reasons) = Case::in_strasbourg(99).under(&head, &own).said();
+    assert_eq!(answer, "unknown");
+    assert!(reasons.contains("of the prover's own group"), "{reasons}");
+}
+
+#[test]
+fn more_site_statements_than_are_weighed_raise_nothing() {
+    let sites = |count: u64| {
+        let mut case = Case::in_strasbourg(99);
+        case.statements.extend((1..count).map(|number| site(AUDITOR, |site| site.expires = NOW + 300 + number)));
+        case
+    };
+    assert_eq!(sites(16).answer(), Answer::Yes);
+    let (answer, reasons) = sites(17).said();
+    assert_eq!(answer, "unknown");
+    assert!(reasons.contains("17 site statements"), "{reasons}");
+}
+
 #[test]
 fn a_site_beside_the_policys_own_area_raises_nothing() {
     let square = |west: f64, east: f64| {
@@ -403,6 +487,8 @@ fn a_place_ends_with_the_first_of_its_inputs() {
     case.statements.remove(6);
     let case = case.with(round(IN_THE_BUILDING, 99, |one| one.time = NOW - 450));
     assert_eq!(case.assessed().expires, Some(NOW - 450 + landmark::LIFE_S), "the anchor's end");
+    let case = Case::in_strasbourg(99).with(round(1, 9_000, |one| one.time = NOW - 500));
+    assert_eq!(case.assessed().expires, Some(NOW - 500 + landmark::LIFE_S), "a landmark's end");
 }
 
 /// Holders of northern Cyprus' places say CY, and the map says neither inside nor outside.
@@ -420,8 +506,8 @@ fn unknown_for_a_site_in_northern_cyprus() {
     case.statements.push(at(35_340_000, 33_320_000));
     assert_eq!(case.answer(), Answer::Unknown, "Kyrenia");
     case.statements.pop();
-    case.statements.push(at(34_700_000, 33_020_000));
-    assert_eq!(case.answer(), Answer::Yes, "Limassol");
+    case.statements.push(at(34_775_000, 32_420_000));
+    assert_eq!(case.answer(), Answer::Yes, "Paphos");
 }
 
 /// A site that lies in France by its auditor's word, and partly by the map; the machine is in Lucerne.
@@ -434,6 +520,7 @@ fn an_auditor_raises_no_no() {
     case.statements.push(round(IN_THE_BUILDING, 99, |_| ()));
     case.statements.push(site(AUDITOR, |site| {
         (site.latitude_udeg, site.longitude_udeg, site.radius_m) = (47_200_000, 7_900_000, 50_000);
+        site.node_id = Some(Bytes32::new(NODE));
     }));
     assert_eq!(case.answer(), Answer::No);
 }
@@ -485,6 +572,7 @@ fn a_policy_that_could_prove_nothing_or_anything_is_refused() {
         ("territory = \"EU\"\nalone = \"East\"", "has no landmark here"),
         ("territory = \"EU\"\nalone = \"West\"\nown_group = [\"West\"]", "of the own group"),
         ("territory = \"EU\"\nmay_lie = 1\nanywhere = true", "unknown field"),
+        ("territory = \"EU\"\nmay_lie = 1\nown_group = [\"north\"]", "who has no landmark here"),
     ] {
         let found = refused(head, &LANDMARKS);
         assert!(found.contains(expected), "{head}: {found}");
@@ -492,6 +580,8 @@ fn a_policy_that_could_prove_nothing_or_anything_is_refused() {
     let one = format!("{eu}\nmay_lie = 1");
     let twice = [LANDMARKS[0], (1, "East", 50.0, 10.0), LANDMARKS[1]];
     assert!(refused(&one, &twice).contains("has the key of another one"));
+    let respelled = [LANDMARKS[0], LANDMARKS[1], (9, "NORTH", 50.0, 10.0)];
+    assert!(refused(&one, &respelled).contains("operator \"NORTH\" is also written \"North\""));
     for wrong in [(9, "East", 91.0, 0.0), (9, "East", 0.0, 181.0), (9, "", 0.0, 0.0), (9, " East", 0.0, 0.0)] {
         refused(&one, &[&LANDMARKS[..], &[wrong]].concat());
     }
