@@ -113,7 +113,7 @@ impl Place {
     }
 
     fn is_reachable_at(&self, address: IpAddr) {
-        ip(&["-n", &self.namespace, "address", "add", &format!("{address}/32"), "dev", "lo"]).expect("root may");
+        ip(&["-n", &self.namespace, "address", "replace", &format!("{address}/32"), "dev", "lo"]).expect("root may");
     }
 }
 
