@@ -113,3 +113,74 @@ fn merge(verdict: &mut Verdict, mut found: Assessed, fault: Option<&str>) -> Par
     }
     found.part
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        verdict::{Basis, Link, TrustVector},
+        wire::Kind,
+    };
+    use alloc::{borrow::ToOwned, vec, vec::Vec};
+
+    fn part(answer: Answer) -> PartVerdict {
+        let links = vec![Link { what: "here".to_owned(), basis: Basis::Silicon }];
+        PartVerdict { answer, reasons: vec!["so".to_owned()], links }
+    }
+
+    fn verdict(boot: Answer, closed: Answer) -> Verdict {
+        Verdict {
+            boot: part(boot),
+            place: PartVerdict::unknown(""),
+            owner: PartVerdict::unknown(""),
+            workload: PartVerdict::unknown(""),
+            closed,
+            channel: Kind::None,
+            residual_trust: vec!["maker".to_owned()],
+            expires: Some(100),
+            policy_digest: None,
+            geographic: None,
+            vector: TrustVector::default(),
+        }
+    }
+
+    fn found(answer: Answer, expires: Option<u64>) -> Assessed {
+        let residual_trust = vec!["maker".to_owned(), "map".to_owned()];
+        Assessed { part: part(answer), expires, residual_trust, geographic: None, touched: Vec::new() }
+    }
+
+    #[test]
+    fn a_part_is_assessed_only_where_boot_and_closed_are_yes() {
+        let answers = [Answer::Yes, Answer::No, Answer::Unknown];
+        let all = answers.into_iter().flat_map(|boot| answers.map(|closed| (boot, closed)));
+        let held: Vec<_> = all.filter(|(boot, closed)| premise(&verdict(*boot, *closed)).is_ok()).collect();
+        assert_eq!(held, [(Answer::Yes, Answer::Yes)]);
+    }
+
+    #[test]
+    fn a_verdict_ends_with_the_first_of_the_parts_that_are_known_and_names_what_is_trusted_once() {
+        for (answer, expires, end) in [
+            (Answer::Yes, Some(50), Some(50)),
+            (Answer::No, Some(50), Some(50)),
+            (Answer::Yes, Some(150), Some(100)),
+            (Answer::Yes, None, Some(100)),
+            (Answer::Unknown, Some(50), Some(100)),
+        ] {
+            let mut whole = verdict(Answer::Yes, Answer::Yes);
+            let merged = merge(&mut whole, found(answer, expires), None);
+            assert_eq!((merged.answer, whole.expires), (answer, end));
+            assert_eq!(whole.residual_trust, ["maker", "map"]);
+        }
+        let mut endless = Verdict { expires: None, ..verdict(Answer::Yes, Answer::Yes) };
+        merge(&mut endless, found(Answer::Yes, Some(50)), None);
+        assert_eq!(endless.expires, Some(50));
+    }
+
+    #[test]
+    fn an_unknown_part_says_that_what_the_node_carries_is_missing() {
+        for (answer, reasons) in [(Answer::Unknown, 2), (Answer::Yes, 1)] {
+            let merged = merge(&mut verdict(Answer::Yes, Answer::Yes), found(answer, None), Some("too long"));
+            assert_eq!(merged.reasons.len(), reasons, "{merged:?}");
+        }
+    }
+}

@@ -175,7 +175,9 @@ fn near_three_operators_in_the_middle_of_the_eu_is_yes_by_silicon_at_best() {
     assert_eq!(assessed.part.reasons, ["EU: all land it can be on is inside (CZ, DE, PL)"]);
     assert_eq!(assessed.part.links.last().map(|link| &link.basis), Some(&Basis::Physics));
     assert_eq!(assessed.expires, Some(NOW - 10 + landmark::LIFE_S));
-    for what in ["no more than 1 of 3 lie", "the map, version", "nobody else has the session key", "on land"] {
+    let trusted =
+        ["no more than 1 of 3 lie", "the map, version", "nobody else has the session key", "on land", "storage"];
+    for what in trusted {
         assert!(assessed.residual_trust.iter().any(|one| one.contains(what)), "{what}");
     }
     let geographic = assessed.geographic.unwrap();
