@@ -176,7 +176,7 @@ impl Swtpm {
 
     fn wait_for(&self, socket: &Path) {
         let started = Instant::now();
-        while !socket.exists() {
+        while !is_listened_at(socket) {
             assert!(started.elapsed() < PATIENCE, "swtpm does not open {}", socket.display());
             thread::sleep(Duration::from_millis(5));
         }
@@ -193,6 +193,13 @@ impl Drop for Swtpm {
     }
 }
 
+/// Whether somebody listens there: the file is there a moment before. To dial would take the place of the one client.
+fn is_listened_at(socket: &Path) -> bool {
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let path = socket.display().to_string();
+    sockets.lines().any(|line| line.ends_with(&path) && line.split_whitespace().nth(3) == Some(LISTENS))
+}
+
 fn succeeded(program: &str, done: io::Result<std::process::Output>) {
     let done = done.unwrap_or_else(|error| panic!("{program} cannot run: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -200,3 +207,5 @@ fn succeeded(program: &str, done: io::Result<std::process::Output>) {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// SO_ACCEPTCON among the flags of /proc/net/unix (Linux, net/unix/af_unix.c).
+const LISTENS: &str = "00010000";
