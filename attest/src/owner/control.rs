@@ -3,7 +3,8 @@
 //! A true world assigns each direct share a value in its interval, at most the whole for each company, and the rest to
 //! anybody. In a world, what a set of holders has in the subject is the larger of two readings: the *product* of shares
 //! along all paths up to the first of the set, and the *control chain*, where a company of which one holder has more than
-//! half counts as that holder. Both grow with every share. Lower bounds are therefore those of the world in which each
+//! half counts as that holder. Both grow with every share. What is stated to be held through others is a lower bound
+//! beside them, and in a company between an upper one too; a parent that consolidates is above half. Lower bounds are therefore those of the world in which each
 //! share is the least. Upper bounds use one reading that is above both: at each company the shares are chosen for the
 //! worst, and above half, in capital or in votes, it counts as wholly held; the rest, where it is not excluded, is theirs.
 //!
@@ -105,7 +106,7 @@ impl<'g> Holders<'g> {
             Held {
                 single: Bounds { lower: alone, upper: measure.of(single) },
                 path,
-                together: Bounds { lower: lower.together(measure), upper: measure.of(together) },
+                together: Bounds { lower: lower.together(measure).max(alone), upper: measure.of(together) },
             }
         })
     }
@@ -114,8 +115,7 @@ impl<'g> Holders<'g> {
     pub(super) fn may_be_controlled(&self) -> Vec<bool> {
         let targets = self.may_be_outside();
         let values = self.values(Float::Anybodys, Whom::All, &targets);
-        let is_held = |at: usize| value(&values, at).into_iter().any(|share| share > Share::HALF);
-        (0..self.graph.nodes.len()).map(|at| is_target(&targets, at) || is_held(at)).collect()
+        values.iter().map(|values| values.iter().any(|share| *share > Share::HALF)).collect()
     }
 
     /// For each party, whether one holder outside certainly controls it, or is it.
@@ -168,8 +168,10 @@ impl<'g> Holders<'g> {
     fn upper(&self, float: Float, whom: Whom, targets: &[bool]) -> [Share; 2] {
         let values = self.values(float, whom, targets);
         let step = Step { graph: self.graph, float, whom, targets };
-        let subject = self.graph.nodes.get(self.subject);
-        subject.map_or([Share::WHOLE; 2], |node| step.sums(node, &values))
+        match self.graph.nodes.get(self.subject) {
+            Some(node) if !Step::is_consolidated(node, &values) => step.sums(node, &values),
+            _ => [Share::WHOLE; 2],
+        }
     }
 
     fn values(&self, float: Float, whom: Whom, targets: &[bool]) -> Vec<[Share; 2]> {
@@ -222,10 +224,21 @@ impl Step<'_> {
         if node.is_end() {
             return [Share::NONE; 2];
         }
-        let sums = self.sums(node, values);
-        let is_appointed = node.board.holders().any(|who| value(values, who).contains(&Share::WHOLE));
-        let is_controlled = is_appointed || sums.into_iter().any(|sum| sum > Share::HALF);
+        let through = |measure: Measure| {
+            let indirect = node.register(measure).indirect.iter();
+            let theirs = indirect.filter(|(who, _)| value(values, *who) != [Share::NONE; 2]);
+            theirs.map(|(_, lower)| lower.share()).max().unwrap_or_default()
+        };
+        let sums = larger(self.sums(node, values), Measure::ALL.map(through));
+        let is_appointed = node.board.holders().any(|who| is_whole(values, who));
+        let is_controlled =
+            is_appointed || Step::is_consolidated(node, values) || sums.into_iter().any(|sum| sum > Share::HALF);
         if is_controlled { [Share::WHOLE; 2] } else { sums }
+    }
+
+    /// Whether one of the targets may be its ultimate parent, whatever is stated of its holders.
+    fn is_consolidated(node: &Node, values: &[[Share; 2]]) -> bool {
+        node.parents.iter().any(|parent| is_whole(values, *parent))
     }
 
     fn sums(&self, node: &Node, values: &[[Share; 2]]) -> [Share; 2] {
@@ -289,6 +302,10 @@ fn is_target(targets: &[bool], at: usize) -> bool {
 
 fn value(values: &[[Share; 2]], at: usize) -> [Share; 2] {
     values.get(at).copied().unwrap_or([Share::WHOLE; 2])
+}
+
+fn is_whole(values: &[[Share; 2]], at: usize) -> bool {
+    value(values, at).contains(&Share::WHOLE)
 }
 
 fn set<T>(values: &mut [T], at: usize, value: T) {

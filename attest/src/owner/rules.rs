@@ -7,11 +7,14 @@ use super::{
     graph::{Graph, GraphTooLarge, Measure, Node, Testimony, counts},
     holdings::OpinionAnswer,
     party::Standing,
-    rule_set::{Checked, Levels, Opinions, Percent, Question, Rule, RuleSet, Test},
+    rule_set::{Checked, Opinions, Percent, Question, Rule, RuleSet, Test},
     share::Share,
 };
 use crate::verdict::Answer;
 use alloc::{format, string::String, vec::Vec};
+use rungs::seal;
+
+mod rungs;
 
 /// What other parts of a verdict found.
 #[derive(Debug, Clone, Default)]
@@ -174,14 +177,7 @@ impl Judge<'_> {
                 let (rungs, words) = self.share_rungs(holders);
                 seal(*minimum, levels, rungs, &words)
             }
-            Test::Seal { minimum, levels, .. } => {
-                let rungs = match node.standing() {
-                    Standing::Inside => (2, 2),
-                    Standing::Outside => (0, 1),
-                    Standing::Undecided | Standing::Unstated => (0, 2),
-                };
-                seal(*minimum, levels, rungs, "establishment")
-            }
+            Test::Seal { minimum, levels, .. } => seal(*minimum, levels, rungs::jurisdiction(node), "establishment"),
             _ => Found::new(Answer::Unknown, "nothing is known"),
         }
     }
@@ -208,6 +204,7 @@ impl Judge<'_> {
 
     fn holdings(&self, holders: &Holders<'_>, single: Share, together: Share) -> Found {
         let mut found = Found { answer: Answer::Unknown, reasons: Vec::new(), readings: Vec::new() };
+        let parents = holders.subject().map(|node| node.parents.as_slice()).unwrap_or_default();
         for float in Float::ALL {
             let held = holders.held(float, single);
             let answer = all(held.iter().map(|held| kept(held, single, together)));
@@ -218,6 +215,12 @@ impl Judge<'_> {
                     .into_iter()
                     .zip(&held)
                     .flat_map(|(measure, held)| words(measure, held, single, together))
+                    .chain(
+                        parents
+                            .iter()
+                            .take(1)
+                            .map(|one| format!("{} consolidates it in the end", self.graph.words(*one))),
+                    )
                     .collect();
             }
         }
@@ -286,34 +289,6 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether all is inside cannot be seen from one machine; that it is not, can.
-    fn location(&self) -> (usize, usize) {
-        match self.facts.place {
-            Some((Answer::No, _)) => (0, 3),
-            _ => (0, 4),
-        }
-    }
-
-    /// The worst and the best rung that the shares of those outside allow.
-    fn share_rungs(&self, holders: &Holders<'_>) -> ((usize, usize), String) {
-        let held = holders.held(self.set.listed.into(), Share::WHOLE);
-        let lower = held.iter().map(|held| held.together.lower).max().unwrap_or_default();
-        let upper = held.iter().map(|held| held.together.upper).max().unwrap_or(Share::WHOLE);
-        let best = match lower {
-            lower if lower.exceeds(Share::HALF) => 1,
-            lower if lower.proves_some() => 2,
-            _ => 3,
-        };
-        let worst = match upper {
-            Share::NONE => 3,
-            upper if upper <= Share::HALF => 2,
-            _ => 0,
-        };
-        let words = format!("those outside hold {lower} to {upper} together");
-        // Statements that contradict each other reach no rung.
-        if worst > best { ((0, 3), words) } else { ((worst, best), words) }
-    }
-
     fn opine(&self, rule: &Rule, found: &mut Found) {
         let mut opinions: Vec<(OpinionAnswer, &str)> = Vec::new();
         for Testimony { holdings, who } in self.statements {
@@ -356,18 +331,6 @@ fn words(measure: Measure, held: &Held, single: Share, together: Share) -> Vec<S
         held.single, held.together
     );
     path.into_iter().chain([bounds]).collect()
-}
-
-/// A level between the worst and the best rung.
-fn seal(minimum: u8, levels: &Levels, (worst, best): (usize, usize), why: &str) -> Found {
-    let level = |rung: usize| levels.rungs.get(rung).or(levels.rungs.last()).copied().unwrap_or(0);
-    let (least, most) = (level(worst), level(best));
-    let answer = match () {
-        () if least >= minimum => Answer::Yes,
-        () if most < minimum => Answer::No,
-        () => Answer::Unknown,
-    };
-    Found::new(answer, format!("SEAL {least} to {most} where {minimum} is asked for: {why}"))
 }
 
 /// No beats unknown, and yes needs all.

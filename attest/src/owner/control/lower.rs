@@ -163,13 +163,11 @@ fn leaders(graph: &Graph, order: &Order, measure: Measure) -> Vec<Option<usize>>
     leaders
 }
 
-/// Whose group has more than half of a party; nobody's own.
+/// Whose group has more than half of a party.
 fn majority(graph: &Graph, measure: Measure, at: usize, leaders: &[Option<usize>]) -> Option<usize> {
     let mut groups: BTreeMap<usize, AtLeast> = BTreeMap::new();
     for holding in &graph.nodes.get(at)?.register(measure).holdings {
-        let Some(leader) = leaders.get(holding.holder).copied().flatten().filter(|leader| *leader != at) else {
-            continue;
-        };
+        let Some(leader) = leaders.get(holding.holder).copied().flatten() else { continue };
         let sum = groups.entry(leader).or_default();
         *sum = sum.plus(holding.lower);
         if sum.exceeds(Share::HALF) {

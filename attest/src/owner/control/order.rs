@@ -131,6 +131,12 @@ impl Search {
 fn edges(graph: &Graph, at: usize) -> Vec<usize> {
     graph.nodes.get(at).map_or_else(Vec::new, |node: &Node| {
         let shares = node.capital.holdings.iter().chain(&node.votes.holdings).map(|holding| holding.holder);
-        shares.chain(node.board.holders()).chain(node.veto.holders()).chain(node.parents.iter().copied()).collect()
+        let indirect = node.capital.indirect.iter().chain(&node.votes.indirect).map(|(holder, _)| *holder);
+        shares
+            .chain(indirect)
+            .chain(node.board.holders())
+            .chain(node.veto.holders())
+            .chain(node.parents.iter().copied())
+            .collect()
     })
 }

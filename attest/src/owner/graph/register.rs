@@ -34,7 +34,7 @@ impl Register {
         self.lists = self.lists.saturating_add(1);
     }
 
-    /// Merges, and narrows each interval by the others; `None` where no shares fit, and then nothing is stated.
+    /// Merges, and raises what each holds at least by what the others leave; `None` where no shares fit, and then nothing is stated.
     pub(super) fn settle(&mut self, is_murky: bool) -> Option<()> {
         self.holdings.sort_by_key(|holding| holding.holder);
         self.holdings.dedup_by(|next, kept| {
@@ -75,11 +75,8 @@ impl Register {
             return None;
         }
         for holding in &mut self.holdings {
-            let others = least.saturating_sub(holding.lower.share().billionths());
-            let room = Share::from_billionths(whole.saturating_sub(others))?;
             let others = most.saturating_sub(holding.upper.billionths());
             let needed = Share::from_billionths(whole.saturating_sub(others)).filter(|_| self.is_complete);
-            holding.upper = holding.upper.min(room);
             holding.lower = holding.lower.max(AtLeast::met(needed.unwrap_or_default()));
         }
         Some(())

@@ -10,7 +10,7 @@ use crate::{
             Party, PartyKind,
             tests::{country, entity, party, person},
         },
-        rule_set::BUILT_IN,
+        rule_set::{BUILT_IN, Levels},
     },
     rust_engine::RustEngine,
     statement::{self, Signed},
@@ -70,11 +70,14 @@ fn signed(claims: &Holdings) -> Signed<Holdings> {
 }
 
 fn verdict_of(set: &str, claims: &[Holdings]) -> RuleSetVerdict {
-    let set = RuleSet::built_in(set).unwrap().unwrap();
+    verdict_under(&RuleSet::built_in(set).unwrap().unwrap(), claims)
+}
+
+fn verdict_under(set: &RuleSet, claims: &[Holdings]) -> RuleSetVerdict {
     let statements: Vec<Signed<Holdings>> = claims.iter().map(signed).collect();
     let testimony: Vec<Testimony<'_>> =
         statements.iter().map(|holdings| Testimony { holdings, who: "the register" }).collect();
-    evaluate(&set, &testimony, "s", &Facts::default(), NOW).unwrap()
+    evaluate(set, &testimony, "s", &Facts::default(), NOW).unwrap()
 }
 
 fn rule(set: &str, id: &str, claims: &[Holdings]) -> RuleVerdict {
@@ -86,6 +89,7 @@ fn shares(claims: &Holdings) -> Answer {
 }
 
 mod answers;
+mod chains;
 mod fields;
 mod sets;
 mod several;

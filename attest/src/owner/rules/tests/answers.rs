@@ -237,6 +237,20 @@ fn a_seal_is_reached_by_the_worst_rung_and_missed_by_the_best() {
     assert_eq!(control(&of("0", "50.0000001")), Answer::Unknown);
     assert_eq!(control(&of("50", "60")), Answer::Unknown);
     assert_eq!(control(&of("50.0000001", "60")), Answer::No, "mostly outside");
+    let (_, text) = BUILT_IN[2];
+    let highest = RuleSet::parse(&text.replacen("minimum = 3", "minimum = 4", 1)).unwrap();
+    let entirely = |claims: &[Holdings]| verdict_under(&highest, claims).answer_to(&["SOV-1.1"]);
+    assert_eq!(entirely(&[good()]), Answer::Yes, "entirely within");
+    assert_eq!(entirely(&[of("0", "1")]), Answer::Unknown);
+    assert_eq!(entirely(&[of("0.0000001", "1")]), Answer::No);
+    let own = held("x", "60").into_iter().map(|one| Interest { way: Way::Indirect, ..one }).collect();
+    let mut torn = with_holder(entity("x", "US"));
+    torn.interests = list([held("a", "60"), held("b", "40"), own].concat());
+    assert_eq!(entirely(&[torn]), Answer::Unknown, "two persons hold all, and x holds 60 % through others");
+    let listed = Party { declaration_threshold: Share::from_percent("5"), ..entity("s", "FR") };
+    let parties = list(vec![listed, person("a", "FR", "FR")]);
+    let float = Holdings { parties, interests: list(held("a", "40")), exclusions: list(vec![]), ..good() };
+    assert_eq!(control(&float), Answer::Unknown, "60 % may be anybody's");
     let jurisdiction = |code: &str| {
         let parties = list(vec![entity("s", code)]);
         rule("csf-2026-06", "SOV-2.1", &[Holdings { parties, ..good() }]).answer

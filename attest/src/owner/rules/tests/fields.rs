@@ -119,3 +119,25 @@ fn exclusion(claims: &mut Holdings, at: usize, change: impl Fn(&mut Exclusion)) 
     change(&mut exclusions[at]);
     claims.exclusions = list(exclusions);
 }
+
+/// `i` has 30 % of the company, and its direct shares are all inside; who consolidates it, or holds it through others, may
+/// still have them.
+#[test]
+fn a_company_between_is_its_parents_and_theirs_who_hold_it_through_others() {
+    let shares = |change: fn(&mut Holdings)| {
+        let mut claims = sample();
+        claims.parties = list([claims.parties.to_vec(), vec![entity("u", "US")]].concat());
+        change(&mut claims);
+        verdict_of("secnumcloud-3.2", &[claims]).answer_to(&["19.6.b.shares"])
+    };
+    assert_eq!(shares(|_| ()), YES);
+    let consolidated = |claims: &mut Holdings| {
+        claims.parents = list(vec![Parent { subject: "i".into(), parent: Some("u".into()), exception: None }]);
+    };
+    assert_ne!(shares(consolidated), YES);
+    let through_others = |claims: &mut Holdings| {
+        let indirect = Interest { way: Way::Indirect, ..holding("i", "u", InterestKind::Shareholding, "60") };
+        claims.interests = list([claims.interests.to_vec(), vec![indirect]].concat());
+    };
+    assert_ne!(shares(through_others), YES);
+}

@@ -178,3 +178,16 @@ fn only_a_few_companies_whose_shares_do_not_add_up_are_named() {
     assert_eq!(named, crate::budget::GRAPH_FINDINGS);
     assert!(residuals.contains(&"84 more do not add up".into()), "{residuals:?}");
 }
+
+#[test]
+fn of_two_thresholds_the_higher_counts() {
+    let at = |percent| {
+        let listed = Party { declaration_threshold: Share::from_percent(percent), ..entity("s", "FR") };
+        stating(vec![listed, person("a", "FR", "FR")], held("a", "60"), &[])
+    };
+    let by_rule = |claims: &[Holdings]| rule("secnumcloud-3.2", "19.6.b.shares", claims).readings[0].1;
+    assert_eq!(by_rule(&[at("3"), at("5")]), Answer::Yes);
+    for pair in [[at("3"), at("6")], [at("6"), at("3")]] {
+        assert_eq!(by_rule(&pair), Answer::Unknown);
+    }
+}

@@ -200,3 +200,24 @@ fn a_machine_of_which_no_statement_that_counts_speaks_is_unknown() {
 fn a_rule_set_that_does_not_come_with_this_release_has_no_name() {
     assert!(RuleSet::built_in("secnumcloud-3.3").is_none());
 }
+
+#[test]
+fn a_natural_person_outside_is_unknown_where_the_text_speaks_of_entities() {
+    let claims = with_holder(person("x", "US", "US"));
+    let found = rule("secnumcloud-3.2", "19.6.b.shares", core::slice::from_ref(&claims));
+    assert_eq!(found.answer, Answer::Unknown);
+    let majority = list([held("a", "49"), held("x", "51")].concat());
+    assert_eq!(rule("gaia-x-l3", "P5.1.5", &[Holdings { interests: majority, ..claims }]).answer, Answer::No);
+}
+
+#[test]
+fn shares_of_a_listed_company_that_do_not_add_up_or_are_anybodys_are_unknown_in_both_readings() {
+    let listed = Party { declaration_threshold: Share::from_percent("5"), ..entity("s", "FR") };
+    let unknown = Interest { exact: None, ..holding("s", "u", InterestKind::UnknownInterest, "1") };
+    for interests in [[held("a", "60"), held("b", "41")].concat(), [held("a", "60"), vec![unknown]].concat()] {
+        let parties = list(vec![listed.clone(), person("a", "FR", "FR"), person("b", "DE", "FR")]);
+        let claims = Holdings { parties, interests: list(interests), exclusions: list(vec![]), ..good() };
+        let found = rule("secnumcloud-3.2", "19.6.b.shares", &[claims]);
+        assert!(found.readings.iter().all(|(_, answer)| *answer == Answer::Unknown), "{found:?}");
+    }
+}
