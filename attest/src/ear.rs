@@ -200,7 +200,8 @@ impl Ear {
     }
 }
 
-/// The claims of an EAR of [`PROFILE`] that `verifier` signed. Expiry, audience and policy digest are the reader's to compare.
+/// The claims of an EAR of [`PROFILE`] that `verifier` signed. Expiry, audience and policy digest are the reader's to
+/// compare.
 pub fn open(engine: &dyn Engine, statement: &[u8], verifier: &PublicKey) -> Result<Ear, StatementError> {
     let claimed = ClaimedStatement::decode(statement)?;
     let ear = Ear::decode_untrusted(claimed.verify(engine, verifier, CONTENT_TYPE)?)?;

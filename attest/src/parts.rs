@@ -21,7 +21,7 @@ pub struct Evidence<'a> {
     pub engine: &'a dyn Engine,
     /// The answer.
     pub verified: &'a Verified<'a>,
-    /// Key ids of all certified EKs of the chip, the node id first.
+    /// Key ids of all certified EKs of the chip.
     pub node_ids: &'a [[u8; 32]],
     /// What others say of it.
     pub carried: &'a Carried<'a>,

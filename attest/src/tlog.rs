@@ -66,7 +66,8 @@ impl LogKey {
     }
 
     /// Its id, which stands in its signatures.
-    pub fn id(&self) -> [u8; 4] {
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> [u8; 4] {
         self.id
     }
 

@@ -3,7 +3,7 @@
 use garant_attest::{
     cbor::{self, Bytes, Bytes32},
     counters::CounterState,
-    ear,
+    ear::{self, Ear},
     engine::PublicKey,
     enrolment,
     wire::{Ask, CredentialChallenge, EkClaim, Identity, Kind, Mode},
@@ -157,6 +157,40 @@ fn a_bundle_shows_what_was_so_when_a_known_verifier_signed_and_at_no_other_time(
         assert_eq!(answer, "unknown");
         assert!(reasons.contains(expected), "{reasons}");
     }
+}
+
+/// Whoever signed knew counters, which no bundle holds: a no or unknown of then is no yes later.
+#[test]
+fn what_the_signed_result_denied_or_did_not_say_is_no_yes_in_a_bundle() {
+    let Some((_tpm, node, verifier)) = case() else { return };
+    assert_eq!(code(&verifier.enroll(&node.address.to_string())), 0);
+    let (policy, bundle) = (verifier.text("policy.toml"), verifier.text("node.bundle"));
+    let packed = verifier.run(&["bundle", "pack", &node.address.to_string(), "--out", &bundle, "--policy", &policy]);
+    assert_eq!(code(&packed), 0, "{packed:?}");
+    let key = read_key(&verifier.path("verifier.key")).unwrap();
+    let public = PublicKey::Ed25519(key.public());
+    let bytes = fs::read(&bundle).unwrap();
+    let honest = Bundle::decode(&bytes).unwrap();
+    let then = ear::open(&FastEngine, honest.result.unwrap(), &public).unwrap();
+    let id = public.id(&FastEngine).unwrap();
+    let judged = |at: u64, change: &dyn Fn(&mut Ear)| {
+        let mut ear = then.clone();
+        change(&mut ear);
+        let signed = ear.seal(id, |message| Ok::<_, cbor::CborError>(key.sign(message))).unwrap();
+        let other = Bundle { result: Some(Bytes::new(&signed)), ..honest.clone() };
+        fs::write(&bundle, other.encode().unwrap()).unwrap();
+        let at = at.to_string();
+        boot(&verifier.run(&["verify", "--bundle", &bundle, "--at", &at, "--json", "--policy", &policy]))
+    };
+    for (said, expected) in [("yes", "yes"), ("no", "unknown"), ("unknown", "unknown")] {
+        let (answer, reasons) = judged(then.issued, &|ear| ear.parts.boot.answer = said.to_owned());
+        assert_eq!(answer, expected, "{said}: {reasons}");
+        assert_eq!(said != "yes", reasons.contains(&format!("signed the result in it said boot: {said}")), "{reasons}");
+    }
+    let year_10_000 = 253_402_300_800;
+    let (answer, reasons) = judged(year_10_000, &|ear| ear.expires = year_10_000 + 1);
+    assert_eq!(answer, "unknown", "the chip's certificates end the year before");
+    assert!(reasons.contains("and not then"), "{reasons}");
 }
 
 #[test]
@@ -475,7 +509,7 @@ fn a_result_is_signed_under_no_policy_but_the_verifiers_own() {
     assert!(Sealer::new(key.clone(), vec![own]).ear(&claims).is_ok());
     let foreign = Sealer::new(key.clone(), vec![[9; 32]]).ear(&claims);
     assert!(matches!(foreign, Err(VerifierError::ForeignPolicy { found: Some(_) })));
-    let without = ear::Ear { policy_digest: None, ..claims };
+    let without = Ear { policy_digest: None, ..claims };
     assert!(matches!(Sealer::new(key, vec![own]).ear(&without), Err(VerifierError::ForeignPolicy { found: None })));
 }
 

@@ -3,7 +3,7 @@
 use crate::failure::{ERROR, Failure};
 use serde::Serialize;
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     io::{self, Write},
     process::ExitCode,
 };
@@ -60,6 +60,18 @@ impl Output {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(|e| Failure::new("the result cannot be written", e, "check where stdout goes")),
         }
+    }
+}
+
+/// A sentence, or a file's whole text.
+#[derive(Debug, Serialize)]
+pub(crate) struct Text {
+    pub(crate) text: &'static str,
+}
+
+impl Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
     }
 }
 

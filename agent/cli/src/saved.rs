@@ -34,7 +34,7 @@ pub(crate) fn judge(saved: &Saved<'_>, file: &Path, at: Option<u64>) -> Result<(
         let claims = judgement.ear(time::now(), audience, LIFETIME);
         return Ok((judgement, claims));
     };
-    match bundle.judge_then(saved.rules, saved.witnesses, at).map_err(failure)? {
+    match bundle.judge_then(saved.rules, saved.witnesses, at) {
         Ok((mut judgement, signed)) => {
             let of_whom = bundle.policy.map(|policy| Bundle::policy_digest(policy));
             if of_whom.is_some() && of_whom != judgement.verdict.policy_digest {

@@ -3,13 +3,12 @@
 use crate::{
     failure::Failure,
     lines::{line, start_logging},
-    output::{Answer, Output},
+    output::{Answer, Output, Text},
     place::{block_on, failure},
 };
 use clap::ArgGroup;
 use garant_verifier::{config, serve::Service};
-use serde::Serialize;
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 /// Accept nodes that push, ask those that are listed, and answer relying parties.
 ///
@@ -48,17 +47,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     });
     block_on(served)?.map_err(failure)?;
     Ok(Answer::Yes)
-}
-
-#[derive(Serialize)]
-struct Text {
-    text: &'static str,
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text)
-    }
 }
 
 const EXAMPLES: &str = "\

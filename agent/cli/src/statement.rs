@@ -17,7 +17,7 @@ use crate::{
 use clap::Subcommand;
 use garant_attest::{budget, cbor, cose::StatementError, engine::PublicKey, enrolment, node_id::NodeId, statement};
 use garant_channel::engine::FastEngine;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
     fs::OpenOptions,
@@ -25,8 +25,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Sign what only you can say of a machine (that you hand it on, that you hold it, where it stands, who owns its owner), or read what others
-/// signed.
+/// Sign what only you can say of a machine (that you hand it on, that you hold it, where it stands, who owns its owner), or
+/// read what others signed.
 ///
 /// A statement is testimony of the key that signed it: `garant verify` names that key beside every answer that rests on
 /// it. Keys come from `garant keygen`; for a key in a token or HSM, see --signer.
@@ -117,7 +117,18 @@ fn node(text: &str) -> Result<Node, Failure> {
     Ok(Node { id: *record.node_id, ak_name: Some(record.ak_name.to_vec()) })
 }
 
-/// Signs claims and writes the statement.
+/// Reads what is to be signed from a TOML file like the one that `--example` prints.
+fn of_example<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let bytes = input::read(path, budget::CARRIED_STATEMENT_BYTES)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| unlike_example(error, path))?;
+    toml::from_str(text).map_err(|error| unlike_example(error.to_string().trim_end(), path))
+}
+
+fn unlike_example(what: impl fmt::Display, path: &Path) -> Failure {
+    Failure::new(what, path.display(), "`--example` explains every line")
+}
+
+/// Signs claims.
 fn seal<'a, C: statement::Claims<'a>>(claims: &C, signer: &signer::Signer) -> Result<Vec<u8>, Failure> {
     let mut asked = None;
     let sealed = statement::seal(&FastEngine, claims, &signer.public(), |message| {

@@ -42,7 +42,7 @@ pub struct Evidence<'a> {
     pub engine: &'a dyn Engine,
     /// The quoted boot, for the keys that authorised it.
     pub boot: &'a MeasuredBoot<'a>,
-    /// Key ids of all certified EKs of the chip, the node id first.
+    /// Key ids of all certified EKs of the chip.
     pub node_ids: &'a [[u8; 32]],
     /// Name of the attestation key that quoted.
     pub ak_name: &'a [u8],
@@ -59,10 +59,10 @@ pub struct Evidence<'a> {
 /// The part `owner`, with the links that led to the chip before its own.
 pub fn assess(policy: &OwnerPolicy, evidence: &Evidence<'_>, links: &[Link]) -> Assessed {
     let mut case = Case::new(policy, evidence, links);
-    match case.custody() {
+    let custody = case.custody();
+    let (answer, alarm) = (custody.answer(), if custody.is_alarm() { "alarm: " } else { "" });
+    match custody {
         Custody::NotHeld(fault) => {
-            let answer = Custody::NotHeld(fault.clone()).answer();
-            let alarm = if Custody::NotHeld(fault.clone()).is_alarm() { "alarm: " } else { "" };
             case.find(answer, format!("custody: {alarm}{fault}"));
             if answer == Answer::No {
                 case.link(
@@ -176,14 +176,16 @@ impl<'c> Case<'c> {
             return self
                 .trust("former owners: one who hides a newer voucher is not found out without a log".to_owned());
         };
-        let Some(node_id) = self.evidence.node_ids.first() else { return };
-        let Ok(leaf) = custody_leaf(*node_id, held.head) else { return };
+        // The log names the machine by the id of one of its endorsement keys, as the voucher does.
+        let leaves: Vec<Vec<u8>> =
+            self.evidence.node_ids.iter().filter_map(|node_id| custody_leaf(*node_id, held.head).ok()).collect();
         let texts = self.evidence.carried.of(Kind::LogProof);
         let texts = texts.into_iter().filter_map(|bytes| core::str::from_utf8(bytes).ok());
         let mut fault = "no proof of a log was brought".to_owned();
         let mut logged: Option<Logged> = None;
-        for proof in texts.filter_map(|text| ClaimedProof::parse(text).ok()) {
-            match proof.verify(self.evidence.engine, &leaf, trust) {
+        let proofs: Vec<ClaimedProof<'_>> = texts.filter_map(|text| ClaimedProof::parse(text).ok()).collect();
+        for (proof, leaf) in proofs.iter().flat_map(|proof| leaves.iter().map(move |leaf| (proof, leaf))) {
+            match proof.verify(self.evidence.engine, leaf, trust) {
                 Ok(found) if found.time > self.evidence.now => {
                     fault = format!("its witnesses signed at {} (seconds since 1970), which is to come", found.time);
                 }

@@ -4,9 +4,10 @@
 //! anybody. In a world, what a set of holders has in the subject is the larger of two readings: the *product* of shares
 //! along all paths up to the first of the set, and the *control chain*, where a company of which one holder has more than
 //! half counts as that holder. Both grow with every share. What is stated to be held through others is a lower bound
-//! beside them, and in a company between an upper one too; a parent that consolidates is above half. Lower bounds are therefore those of the world in which each
-//! share is the least. Upper bounds use one reading that is above both: at each company the shares are chosen for the
-//! worst, and above half, in capital or in votes, it counts as wholly held; the rest, where it is not excluded, is theirs.
+//! beside them, and in a company between an upper one too; a parent that consolidates is above half. Lower bounds are
+//! therefore those of the world in which each share is the least. Upper bounds use one reading that is above both: at
+//! each company the shares are chosen for the worst, and above half, in capital or in votes, it counts as wholly held;
+//! the rest, where it is not excluded, is theirs.
 //!
 //! Companies that hold each other form the components of Tarjan's algorithm and are iterated there: upward from nothing
 //! for lower bounds, downward from the whole for upper ones. Since the step is monotone, each iterate is a bound, so a

@@ -2,9 +2,10 @@
 //! which rules must be kept.
 
 use super::{party::Country, rule_set::RuleSet};
-use crate::{certificate::Certificate, pem};
 use crate::{
+    certificate::Certificate,
     engine::Engine,
+    pem,
     place::policy::NamedKey,
     policy_values::{Hex, Key},
     roots::{Root, RootKind, Roots},

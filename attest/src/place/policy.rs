@@ -58,11 +58,6 @@ pub struct Landmark {
 }
 
 impl Landmark {
-    /// Its Ed25519 key.
-    pub fn key(&self) -> [u8; 32] {
-        self.key.0
-    }
-
     /// What a round trip to it says.
     pub fn disc(&self, round_trip_ns: u64) -> Disc {
         let center = Position { lat_e6: self.latitude, lon_e6: self.longitude };

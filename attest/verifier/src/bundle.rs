@@ -18,7 +18,7 @@ use garant_attest::{
     cbor::{self, Bytes, Bytes32, CborError, Tag},
     ear::{self, Ear},
     engine::sha256,
-    verdict::{Answer, Basis, Link},
+    verdict::{Answer, Basis, Link, PartVerdict, Verdict},
     verify::{self, Challenge, Known, Refusal},
     wire::Kind,
 };
@@ -72,6 +72,8 @@ pub enum BundleFault {
     },
     /// No enrolment record is in it.
     NoRecord,
+    /// Its enrolment record does not hold.
+    Record(VerifierError),
     /// The answer fails a check.
     Refused(Refusal),
     /// The signed result speaks of another node, boot or session key.
@@ -86,6 +88,7 @@ impl fmt::Display for BundleFault {
                 write!(f, "its result counts from {} to {}, and not then", utc(*from), utc(*to))
             }
             BundleFault::NoRecord => f.write_str("no enrolment record is in it"),
+            BundleFault::Record(error) => error.fmt(f),
             BundleFault::Refused(refusal) => write!(f, "check {}: {refusal}", refusal.check()),
             BundleFault::OtherResult => {
                 f.write_str("the signed result in it speaks of another node, boot or session key")
@@ -134,42 +137,41 @@ impl<'a> Bundle<'a> {
     }
 
     /// The verdict at a time, in seconds since 1970, computed anew: everything counts or not as of the moment at which
-    /// the result in it was signed. That the challenge was a fresh one then is the word of who signed.
+    /// the result in it was signed. That the challenge was a fresh one then is the word of who signed, who also knew of the
+    /// TPM what no bundle holds (its counters): what that result did not say of boot, or denied, is no yes here.
     pub fn judge_then(
         &self,
         rules: &Rulebook,
         witnesses: &[Witness],
         at: u64,
-    ) -> Result<Result<(Judgement, Ear), BundleFault>, VerifierError> {
-        let Some((ear, who)) = self.result(witnesses) else { return Ok(Err(BundleFault::NoTime)) };
-        if at < ear.issued || at >= ear.expires {
-            return Ok(Err(BundleFault::OtherTime { from: ear.issued, to: ear.expires }));
-        }
-        let Some(record) = self.record else { return Ok(Err(BundleFault::NoRecord)) };
-        let record = rules.open_at(record, witnesses, ear.issued)?;
-        let mut judgement = match self.recheck(rules, Some(&record), ear.issued) {
-            Ok(judgement) => judgement,
-            Err(refusal) => return Ok(Err(BundleFault::Refused(refusal))),
+    ) -> Result<(Judgement, Ear), BundleFault> {
+        let (ear, who) = self.result(witnesses).ok_or(BundleFault::NoTime)?;
+        let counts_until = |to: u64| match ear.issued <= at && at < to {
+            true => Ok(()),
+            false => Err(BundleFault::OtherTime { from: ear.issued, to }),
         };
+        counts_until(ear.expires)?;
+        let record = rules.open_at(self.record.ok_or(BundleFault::NoRecord)?, witnesses, ear.issued);
+        let record = record.map_err(BundleFault::Record)?;
+        let mut judgement = self.recheck(rules, Some(&record), ear.issued).map_err(BundleFault::Refused)?;
         let same = judgement.ear(ear.issued, None, Duration::ZERO);
         let is_same = same.node_id == ear.node_id
             && same.ak_name == ear.ak_name
             && same.boot_id == ear.boot_id
             && same.session_key == ear.session_key;
         if !is_same {
-            return Ok(Err(BundleFault::OtherResult));
+            return Err(BundleFault::OtherResult);
         }
+        judgement.verdict.expires.map_or(Ok(()), counts_until)?;
+        hold_to(&ear, &mut judgement.verdict);
         if let Some(who) = who {
-            let basis = Basis::Testimony(who);
-            let what = format!("the challenge was fresh on {}", utc(ear.issued));
-            let verdict = &mut judgement.verdict;
-            for part in [&mut verdict.boot, &mut verdict.place, &mut verdict.owner, &mut verdict.workload] {
-                if part.answer != Answer::Unknown {
-                    part.links.push(Link { what: what.clone(), basis: basis.clone() });
-                }
-            }
+            let link =
+                Link { what: format!("the challenge was fresh on {}", utc(ear.issued)), basis: Basis::Testimony(who) };
+            let Verdict { boot, place, owner, workload, .. } = &mut judgement.verdict;
+            let known = [boot, place, owner, workload].into_iter().filter(|part| part.answer != Answer::Unknown);
+            known.for_each(|part| part.links.push(link.clone()));
         }
-        Ok(Ok((judgement, ear)))
+        Ok((judgement, ear))
     }
 
     /// SHA-256 of a policy's bytes, as verdicts name it.
@@ -180,6 +182,19 @@ impl<'a> Bundle<'a> {
     fn held_log(&self) -> Option<([u8; 32], Vec<u8>)> {
         let log = self.log?;
         Some((sha256(&FastEngine, &[log]), log.to_vec()))
+    }
+}
+
+/// Takes back what the signed result does not bear.
+fn hold_to(signed: &Ear, verdict: &mut Verdict) {
+    let said = &signed.parts.boot.answer;
+    if *said != Answer::Yes.to_string() {
+        verdict.withdraw(format!("the verifier that signed the result in it said boot: {said}"));
+    }
+    for (part, signed) in [(&mut verdict.place, &signed.parts.place), (&mut verdict.owner, &signed.parts.owner)] {
+        if part.answer == Answer::Yes && signed.answer == Answer::No.to_string() {
+            *part = PartVerdict::unknown("the verifier that signed the result in it said no");
+        }
     }
 }
 

@@ -1,26 +1,19 @@
 //! `garant statement shares sign`: a named key's word on who holds what in whom.
 
-use super::{Written, key_id, seal, signer::SignerArgs, write};
+use super::{Written, key_id, of_example, seal, signer::SignerArgs, unlike_example, write};
 use crate::{
     failure::Failure,
-    input,
-    output::{Answer, Output},
+    output::{Answer, Output, Text},
     time,
 };
 use clap::ArgGroup;
-use garant_attest::{
-    budget,
-    owner::{
-        holdings::{Exception, Exclusion, Holdings, Interest, InterestKind, List, Opinion, OpinionAnswer, Parent, Way},
-        party::{Country, Nationalities, Party, PartyKind},
-        share::Share,
-    },
+use garant_attest::owner::{
+    holdings::{Exception, Exclusion, Holdings, Interest, InterestKind, List, Opinion, OpinionAnswer, Parent, Way},
+    party::{Country, Nationalities, Party, PartyKind},
+    share::Share,
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Sign a statement on shares, votes and rights from a TOML file: who holds what in whom, and where everybody is at home.
 ///
@@ -60,11 +53,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
 }
 
 fn read(path: &Path) -> Result<Holdings, Failure> {
-    let bytes = input::read(path, budget::CARRIED_STATEMENT_BYTES)?;
-    let fault = |what: String| Failure::new(what, path.display(), "`--example` explains every line");
-    let text = std::str::from_utf8(&bytes).map_err(|error| fault(error.to_string()))?;
-    let file: File = toml::from_str(text).map_err(|error| fault(error.to_string().trim_end().to_owned()))?;
-    file.holdings(time::now()).map_err(fault)
+    of_example::<File>(path)?.holdings(time::now()).map_err(|what| unlike_example(what, path))
 }
 
 /// Shares as an auditor writes them.
@@ -305,17 +294,6 @@ fn words_of_share(interest: &Interest) -> String {
 /// The word that the statement has for a value.
 fn word(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default().trim_matches('"').to_owned()
-}
-
-#[derive(Serialize)]
-struct Text {
-    text: &'static str,
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text)
-    }
 }
 
 const EXAMPLES: &str = "\

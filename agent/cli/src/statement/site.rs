@@ -1,20 +1,16 @@
 //! `garant statement site sign`: an auditor's word on where a machine stands.
 
-use super::{Written, key_id, node, seal, signer::SignerArgs, write};
+use super::{Written, key_id, node, of_example, seal, signer::SignerArgs, unlike_example, write};
 use crate::{
     failure::Failure,
-    input,
-    output::{Answer, Output},
+    output::{Answer, Output, Text},
     public_key, time,
 };
 use clap::ArgGroup;
-use garant_attest::{budget, cbor::Bytes32, place::site::Site};
+use garant_attest::{cbor::Bytes32, place::site::Site};
 use garant_channel::engine::FastEngine;
-use serde::{Deserialize, Serialize};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
 
 /// Sign a site statement from a TOML file that says where a machine or a landmark stands and what you inspected.
 #[derive(Debug, clap::Args)]
@@ -73,10 +69,7 @@ struct SiteFile {
 
 /// Files that the site names are relative to its folder.
 fn read(path: &Path) -> Result<Site, Failure> {
-    let fault = |what: String| Failure::new(what, path.display(), "`--example` explains every line");
-    let bytes = input::read(path, budget::CARRIED_STATEMENT_BYTES)?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| fault(error.to_string()))?;
-    let file: SiteFile = toml::from_str(text).map_err(|error| fault(error.to_string().trim_end().to_owned()))?;
+    let file: SiteFile = of_example(path)?;
     let beside = |name: &String| {
         let beside = path.parent().unwrap_or(Path::new("")).join(name);
         if beside.exists() { beside.display().to_string() } else { name.clone() }
@@ -84,7 +77,8 @@ fn read(path: &Path) -> Result<Site, Failure> {
     let issued = time::now();
     let from = file.valid_from.as_ref().map(|value| point(value).and_then(|text| time::parse(&text))).transpose()?;
     let anchor = file.anchor.as_ref().map(|key| public_key::read(&beside(key))).transpose()?;
-    let place = |degrees, what| udeg(degrees).ok_or_else(|| fault(format!("{what} is no number of degrees")));
+    let place =
+        |degrees, what| udeg(degrees).ok_or_else(|| unlike_example(format!("{what} is no number of degrees"), path));
     Ok(Site {
         expires: point(&file.valid_until).and_then(|text| time::parse(&text))?,
         not_before: from.unwrap_or(issued),
@@ -116,17 +110,6 @@ fn point(value: &toml::Value) -> Result<String, Failure> {
 /// Degrees as millionths of a degree, through their digits, since no cast of a float says what it lost.
 fn udeg(degrees: f64) -> Option<i64> {
     format!("{degrees:.6}").replace('.', "").parse().ok()
-}
-
-#[derive(Serialize)]
-struct Text {
-    text: &'static str,
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text)
-    }
 }
 
 /// What `show` prints of a site.

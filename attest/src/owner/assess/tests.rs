@@ -165,6 +165,7 @@ fn holdings(sold: &str, kept: &str, change: impl Fn(&mut Holdings)) -> Holdings 
 struct Case {
     policy: String,
     statements: Vec<Vec<u8>>,
+    node_ids: Vec<[u8; 32]>,
     touched: Option<Vec<String>>,
     boot: Boot,
 }
@@ -179,7 +180,7 @@ impl Case {
              [[owner.person]]\nparty = \"cloud\"\nkey = \"{owner}\"\n[[owner.witness]]\nname = \"Auditor\"\n\
              key = \"{witness}\"\n{more}"
         );
-        Case { policy, statements: vec![voucher, mandate], touched: None, boot: Boot::good() }
+        Case { policy, statements: vec![voucher, mandate], node_ids: vec![NODE], touched: None, boot: Boot::good() }
     }
 
     fn with(mut self, statement: Vec<u8>) -> Case {
@@ -195,7 +196,7 @@ impl Case {
             let evidence = Evidence {
                 engine: &RustEngine,
                 boot,
-                node_ids: &[NODE],
+                node_ids: &self.node_ids,
                 ak_name: AK,
                 untrusted_chassis: None,
                 carried: &carried,
@@ -354,6 +355,9 @@ fn where_the_policy_asks_for_a_log_the_head_of_custody_must_stand_in_it() {
     Case::held(&log).with(at(NODE, head, NOW + 1)).is("unknown", "which is to come");
     let logged = Case::held(&log).with(of([1; 32], head)).with(of(NODE, head));
     logged.is("yes", "custody: held by");
+    let mut of_second_ek = Case::held(&log).with(of(NODE, head));
+    of_second_ek.node_ids.insert(0, [7; 32]);
+    of_second_ek.is("yes", "custody: held by");
     let assessed = logged.assessed();
     assert!(assessed.part.links.iter().any(|link| link.what.contains("entry 1 of log log.example")));
     assert!(assessed.residual_trust.iter().any(|what| what.contains("a newer voucher of this machine")));
@@ -440,5 +444,25 @@ fn a_policy_on_owners_that_could_mean_anything_is_refused() {
     ] {
         let found = refused(more);
         assert!(found.contains(expected), "{more}: {found}");
+    }
+}
+
+/// What the map and a rule set say of one land is never a yes beside a no.
+#[test]
+fn each_built_in_rule_set_sees_every_land_as_the_map_does() {
+    use crate::place::territory::{Standing as OnMap, Territory};
+    use party::Standing as ByRules;
+    let map = Territory::builtin().unwrap();
+    for (rules, set) in [("secnumcloud-3.2", "EU"), ("csf-2026-06", "EU"), ("gaia-x-l3", "EEA")] {
+        let (rules, set) = (RuleSet::built_in(rules).unwrap().unwrap(), map.set(set).unwrap());
+        for land in map.lands() {
+            let by_rules = rules.territory.standing(&land.code.parse().unwrap());
+            let agree = match set.standing(&land.code) {
+                OnMap::Inside => by_rules == ByRules::Inside,
+                OnMap::Disputed => by_rules == ByRules::Undecided,
+                OnMap::Outside => by_rules != ByRules::Inside,
+            };
+            assert!(agree, "{}: {} is {by_rules:?}", rules.id, land.code);
+        }
     }
 }

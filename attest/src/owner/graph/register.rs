@@ -34,7 +34,8 @@ impl Register {
         self.lists = self.lists.saturating_add(1);
     }
 
-    /// Merges, and raises what each holds at least by what the others leave; `None` where no shares fit, and then nothing is stated.
+    /// Merges, and raises what each holds at least by what the others leave; `None` where no shares fit, and then nothing is
+    /// stated.
     pub(super) fn settle(&mut self, is_murky: bool) -> Option<()> {
         self.holdings.sort_by_key(|holding| holding.holder);
         self.holdings.dedup_by(|next, kept| {

@@ -17,7 +17,7 @@ fn a_rule_set_with_an_unknown_key_a_double_rule_or_levels_that_do_not_fit_is_ref
     refused("[1, 1, 3, 4]", "[1, 1, 3]");
     refused("[1, 1, 3, 4]", "[1, 4, 3, 4]");
     refused("SOV-2.1", "SOV-1.1");
-    refused("version = \"1\"", "version = \"1\"\nextra = 1");
+    refused("version = \"2\"", "version = \"2\"\nextra = 1");
     refused("\"AT\", ", "\"NO\", ");
     refused("checked = \"primary\"", "checked = \"yes\"");
     let (_, text) = BUILT_IN[0];

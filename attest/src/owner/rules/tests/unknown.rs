@@ -162,9 +162,11 @@ fn every_overseas_territory_and_state_of_the_eea_alone_is_undecided_under_the_un
         for code in ["US", "CH", "GB", "RU", "FO", "SJ", "GI", "MC", "VA", "SM", "IM", "JE", "GG", "TR"] {
             assert_eq!(standing(code), Standing::Outside, "{set} {code}");
         }
-        for code in ["DE", "FR", "CY", "AX", "RE", "GF", "MF", "ES-CN", "PT-20"] {
-            let expected = if code.len() == 2 { Standing::Inside } else { Standing::Undecided };
-            assert_eq!(standing(code), expected, "{set} {code}");
+        for code in ["DE", "FR", "CY", "AX", "RE", "GF", "MF", "IC", "EA", "PT-20", "PT-30"] {
+            assert_eq!(standing(code), Standing::Inside, "{set} {code}");
+        }
+        for code in ["ES-CN", "FR-20R", "CP"] {
+            assert_eq!(standing(code), Standing::Undecided, "{set} {code}");
         }
     }
 }
