@@ -85,9 +85,10 @@ check: deps arrows ## lints, conventions, and builds for bare metal
 	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
 	$(say) 'checking conventions'
 	cargo test --locked --quiet --package garant-tests --test conventions
-	$(say) 'building hw and attest for x86_64-unknown-none'
+	$(say) 'building hw, attest and api for x86_64-unknown-none'
 	cargo build --locked --package garant-hw --target x86_64-unknown-none
 	cargo build --locked --package garant-attest --features rust-engine --target x86_64-unknown-none
+	cargo build --locked --package garant-api --target x86_64-unknown-none
 
 arrows: deps ## refuse any dependency between our crates that the design does not have
 	$(say) 'checking the arrows between crates'
