@@ -14,7 +14,7 @@
 //! hostile graph ends the iteration early and is no less sound for it.
 
 use super::{
-    graph::{Graph, Holding, Measure, Node, Register},
+    graph::{Behind, Graph, Holding, Measure, Node, Register},
     party::Standing,
     share::{AtLeast, Share, UpperSum},
 };
@@ -24,6 +24,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 mod lower;
 mod order;
 
+use lower::Lower;
 use order::Order;
 
 /// How the undeclared shares of a listed company count.
@@ -37,9 +38,6 @@ pub enum Float {
 }
 
 impl Float {
-    /// Both readings.
-    pub const ALL: [Float; 2] = [Float::Declared, Float::Anybodys];
-
     /// The word for the reading.
     pub fn name(self) -> &'static str {
         match self {
@@ -96,12 +94,27 @@ impl<'g> Holders<'g> {
     /// What those outside hold in capital and in votes. `limit` says which single share matters: above it the search for
     /// the largest upper bound may stop at any value.
     pub fn held(&self, float: Float, limit: Share) -> [Held; 2] {
+        self.above(&self.lower(), float, limit)
+    }
+
+    /// The same in both readings, which differ only where a company is listed.
+    pub fn held_in_both(&self, limit: Share) -> [(Float, [Held; 2]); 2] {
+        let lower = self.lower();
+        let mut listed = self.graph.nodes.iter().filter(|node| node.listed.is_some());
+        let declared = self.above(&lower, Float::Declared, limit);
+        let anybodys = match listed.next() {
+            Some(_) => self.above(&lower, Float::Anybodys, limit),
+            None => declared.clone(),
+        };
+        [(Float::Declared, declared), (Float::Anybodys, anybodys)]
+    }
+
+    fn above(&self, lower: &Lower<'_>, float: Float, limit: Share) -> [Held; 2] {
         let together = self.upper(float, Whom::All, &self.may_be_outside());
         let single = match together.iter().all(|upper| *upper <= limit) {
             true => together,
             false => self.single_upper(float, limit),
         };
-        let lower = lower::Lower::new(self.graph, self.subject, &self.order);
         Measure::ALL.map(|measure| {
             let (alone, path) = lower.single(measure);
             Held {
@@ -110,6 +123,10 @@ impl<'g> Holders<'g> {
                 together: Bounds { lower: lower.together(measure).max(alone), upper: measure.of(together) },
             }
         })
+    }
+
+    fn lower(&self) -> Lower<'_> {
+        Lower::new(self.graph, self.subject, &self.order)
     }
 
     /// For each party, whether those outside may control it: by shares, or because it is one of them.
@@ -121,7 +138,7 @@ impl<'g> Holders<'g> {
 
     /// For each party, whether one holder outside certainly controls it, or is it.
     pub(super) fn are_controlled(&self) -> Vec<bool> {
-        let lower = lower::Lower::new(self.graph, self.subject, &self.order);
+        let lower = self.lower();
         let is_led = |at: usize| Measure::ALL.into_iter().any(|measure| lower.is_led(measure, at));
         (0..self.graph.nodes.len()).map(is_led).collect()
     }
@@ -132,7 +149,7 @@ impl<'g> Holders<'g> {
     }
 
     fn may_be_outside(&self) -> Vec<bool> {
-        self.graph.nodes.iter().map(|node| node.standing() != Standing::Inside).collect()
+        self.graph.nodes.iter().map(|node| node.standing != Standing::Inside).collect()
     }
 
     /// At most this is held by any one holder who may be outside. Holders are tested as groups, and groups that may hold
@@ -163,7 +180,7 @@ impl<'g> Holders<'g> {
     }
 
     fn is_candidate(&self, at: usize) -> bool {
-        at != self.subject && self.graph.nodes.get(at).is_some_and(|node| node.standing() != Standing::Inside)
+        at != self.subject && self.graph.nodes.get(at).is_some_and(|node| node.standing != Standing::Inside)
     }
 
     fn upper(&self, float: Float, whom: Whom, targets: &[bool]) -> [Share; 2] {
@@ -219,11 +236,11 @@ impl Step<'_> {
     /// What the targets may have in one party, whole where they may control it.
     fn value(&self, at: usize, values: &[[Share; 2]]) -> [Share; 2] {
         let Some(node) = self.graph.nodes.get(at) else { return [Share::WHOLE; 2] };
-        if is_target(self.targets, at) || node.is_opaque() {
-            return [Share::WHOLE; 2];
-        }
-        if node.is_end() {
-            return [Share::NONE; 2];
+        match node.behind {
+            _ if is_target(self.targets, at) => return [Share::WHOLE; 2],
+            Behind::Anybody => return [Share::WHOLE; 2],
+            Behind::Nobody => return [Share::NONE; 2],
+            Behind::Holders => {}
         }
         let through = |measure: Measure| {
             let indirect = node.register(measure).indirect.iter();

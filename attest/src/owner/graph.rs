@@ -64,11 +64,26 @@ impl Measure {
     }
 }
 
+/// Who may stand behind a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Anybody, whatever is stated of its holders.
+    Anybody,
+    /// Nobody holds it: it is one of those at the end of chains.
+    Nobody,
+    /// Its holders.
+    Holders,
+}
+
 /// One party.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) id: String,
     pub(super) name: String,
+    /// What all statements agree on, once all are in.
+    pub(super) standing: Standing,
+    /// Who may stand behind it, once all are in.
+    pub(super) behind: Behind,
     standings: Vec<Standing>,
     kinds: Vec<PartyKind>,
     /// Below this a holder may stay undeclared, and nobody above it is unstated.
@@ -90,6 +105,8 @@ impl Node {
         Node {
             id: id.into(),
             name: id.into(),
+            standing: Standing::Unstated,
+            behind: Behind::Anybody,
             standings: Vec::new(),
             kinds: Vec::new(),
             listed: None,
@@ -119,7 +136,7 @@ impl Node {
     }
 
     /// What all statements agree on; two that differ leave it undecided.
-    pub(super) fn standing(&self) -> Standing {
+    fn agreed_standing(&self) -> Standing {
         let has = |standing| self.standings.contains(&standing);
         match (has(Standing::Inside), has(Standing::Outside), has(Standing::Undecided)) {
             (true, true, _) | (_, _, true) => Standing::Undecided,
@@ -129,24 +146,24 @@ impl Node {
         }
     }
 
-    /// Whether anybody may stand behind it, whatever is stated of its holders.
-    pub(super) fn is_opaque(&self) -> bool {
+    fn stand_behind(&self) -> Behind {
         let is_entity = |kind: &PartyKind| *kind == PartyKind::RegisteredEntity;
         let is_person = |kind: &PartyKind| matches!(kind, PartyKind::Person | PartyKind::State);
         let is_held = !self.capital.holdings.is_empty() || !self.votes.holdings.is_empty();
         let is_one = |is: &dyn Fn(&PartyKind) -> bool| !self.kinds.is_empty() && self.kinds.iter().all(is);
-        !(is_one(&is_entity) || is_one(&is_person) && !is_held || self.is_classified_inside() && !is_held)
-    }
-
-    /// Whether it is somebody whom nobody else holds.
-    pub(super) fn is_end(&self) -> bool {
-        !self.kinds.contains(&PartyKind::RegisteredEntity)
+        if is_one(&is_entity) {
+            Behind::Holders
+        } else if !is_held && (is_one(&is_person) || self.is_classified_inside()) {
+            Behind::Nobody
+        } else {
+            Behind::Anybody
+        }
     }
 
     fn is_classified_inside(&self) -> bool {
         let is_classifiable =
             |kind: &PartyKind| matches!(kind, PartyKind::Trust | PartyKind::Foundation | PartyKind::Fund);
-        !self.kinds.is_empty() && self.kinds.iter().all(is_classifiable) && self.standing() == Standing::Inside
+        !self.kinds.is_empty() && self.kinds.iter().all(is_classifiable) && self.standing == Standing::Inside
     }
 }
 
@@ -321,6 +338,8 @@ impl Graph {
                 registers.into_iter().any(|register| register.has_undeclared(*threshold, node.declarations))
             };
             node.listed = node.listed.filter(|threshold| !is_missed(threshold));
+            node.standing = node.agreed_standing();
+            node.behind = node.stand_behind();
         }
         let rest = void.len().saturating_sub(budget::GRAPH_FINDINGS);
         void.truncate(budget::GRAPH_FINDINGS);

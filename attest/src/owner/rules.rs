@@ -184,7 +184,7 @@ impl Judge<'_> {
 
     fn establishment(&self, node: &Node) -> Found {
         let name = &self.set.territory.name;
-        match node.standing() {
+        match node.standing {
             Standing::Inside => Found::new(
                 Answer::Yes,
                 format!("{} has seat, central administration and principal establishment in {name}", node.name),
@@ -205,8 +205,7 @@ impl Judge<'_> {
     fn holdings(&self, holders: &Holders<'_>, single: Share, together: Share) -> Found {
         let mut found = Found { answer: Answer::Unknown, reasons: Vec::new(), readings: Vec::new() };
         let parents = holders.subject().map(|node| node.parents.as_slice()).unwrap_or_default();
-        for float in Float::ALL {
-            let held = holders.held(float, single);
+        for (float, held) in holders.held_in_both(single) {
             let answer = all(held.iter().map(|held| kept(held, single, together)));
             found.readings.push((float.name(), answer));
             if float == Float::from(self.set.listed) {
@@ -258,7 +257,7 @@ impl Judge<'_> {
             return Found::new(Answer::No, votes.path.unwrap_or_default());
         }
         let is_outside =
-            |at: &usize| self.graph.nodes.get(*at).is_some_and(|parent| parent.standing() == Standing::Outside);
+            |at: &usize| self.graph.nodes.get(*at).is_some_and(|parent| parent.standing == Standing::Outside);
         // There is one parent, so that statements which name several, or none, differ.
         if let Some(parent) = node.parents.first()
             && node.exceptions.is_empty()

@@ -178,7 +178,7 @@ fn majority(graph: &Graph, measure: Measure, at: usize, leaders: &[Option<usize>
 }
 
 fn is_outside(graph: &Graph, at: usize) -> bool {
-    graph.nodes.get(at).is_some_and(|node| node.standing() == Standing::Outside)
+    graph.nodes.get(at).is_some_and(|node| node.standing == Standing::Outside)
 }
 
 /// Steps of a printed path.

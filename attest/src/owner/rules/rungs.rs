@@ -21,7 +21,7 @@ pub(super) fn seal(minimum: u8, levels: &Levels, (worst, best): (usize, usize), 
 
 /// Outside, mixed, exclusively inside.
 pub(super) fn jurisdiction(node: &Node) -> (usize, usize) {
-    match node.standing() {
+    match node.standing {
         Standing::Inside => (2, 2),
         Standing::Outside => (0, 1),
         Standing::Undecided | Standing::Unstated => (0, 2),
