@@ -8,6 +8,32 @@ pub const LOG_BYTES: usize = 1024 * 1024;
 pub const IMA_BYTES: usize = 16 * 1024 * 1024;
 /// Entry 0 and the commits of one boot, 48 bytes each.
 pub const LEDGER_BYTES: usize = 4 * 1024 * 1024;
+/// Entries of one boot's ledger that are weighed: a VM's life has four or so.
+pub const LEDGER_ENTRIES: usize = 1 << 17;
+/// The messages that bring them, together: an intent to start weighs 300 bytes, a result 100.
+pub const LEDGER_ENTRIES_BYTES: usize = 32 * 1024 * 1024;
+/// Those messages.
+pub const ENTRY_MESSAGES: usize = 256;
+/// Entries of one message.
+pub const ENTRIES: usize = 1024;
+/// One message: its entries at their limit, each with a head, and a tag.
+pub const ENTRIES_BYTES: usize = ENTRIES * (ENTRY_BODY_BYTES + 64) + 64;
+/// An entry's body: its disks, five digests more, an id and the reason.
+pub const ENTRY_BODY_BYTES: usize = 1024;
+/// Disks of one VM: twice what the VM API takes.
+pub const ENTRY_DISKS: usize = 16;
+/// Why a VM ended: some words.
+pub const ENTRY_WHY_BYTES: usize = 128;
+/// An id of a VM, as the VM API takes it: a label of a host name (RFC 1035 §2.3.4).
+pub const VM_ID_BYTES: usize = 63;
+/// A demand for entries: a tag and a number.
+pub const LEDGER_ASK_BYTES: usize = 64;
+/// Digests of each list in a policy on workloads.
+pub const WORKLOAD_DIGESTS: usize = 4096;
+/// VMs that a verdict names, those first that run; and reasons that it gives of one kind.
+pub const WORKLOAD_NAMED: usize = 40;
+/// See [`WORKLOAD_NAMED`].
+pub const WORKLOAD_REASONS: usize = 16;
 /// Claims under `claims_digest`.
 pub const CLAIMS_BYTES: usize = 4096;
 /// A TPMS_ATTEST with four banks is 169 bytes; TPM2B_ATTEST's own limit (TPM 2.0 Part 2, 10.12.9) is about 1.3 KB.

@@ -1,4 +1,11 @@
-//! The ledger in one PCR: entry 0 names the boot, commits follow. Here: its bytes and their replay.
+//! The ledger in one PCR: entry 0 names the boot, commits follow. Here: its bytes and their replay; entries, each of which a
+//! commit covers by its digest, are in `act` and `entry`.
+
+mod act;
+mod entry;
+
+pub use act::{Act, Asker, BodyError, EntryKind, Program, VmName};
+pub use entry::{Content, Entry, SentEntry};
 
 use crate::{
     cbor::{self, Bytes32, CborError, Tag},
@@ -123,19 +130,6 @@ pub fn replay(
         head = engine.digest(bank, &[head.as_bytes(), entry.as_bytes()]);
     }
     Ok((head, count))
-}
-
-/// An entry is SHA-256(dCBOR([kind, time, SHA-256(16 random bytes ‖ body)])): others see kind, time and digest.
-/// `time` is in seconds since 1970.
-pub fn entry_digest(
-    engine: &dyn Engine,
-    kind: &str,
-    time: u64,
-    salt: &[u8; 16],
-    body: &[u8],
-) -> Result<[u8; 32], CborError> {
-    let hidden = Bytes32::new(sha256(engine, &[salt, body]));
-    Ok(sha256(engine, &[&cbor::encode(&(kind, time, hidden))?]))
 }
 
 /// Two digests, a key, a random string and a tag of 15 bytes are 151 bytes; 256 leave no room for more.

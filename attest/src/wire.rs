@@ -1,6 +1,10 @@
 //! Every message between an asker and a node, and every string that the node's keys sign. All are *claimed*:
 //! decoding proves shape, nothing else. [`crate::verify`] makes facts of them.
 
+mod entries;
+
+pub use entries::{Entries, LedgerAsk};
+
 use crate::{
     budget,
     cbor::{self, Bytes, Bytes32, CborError, Tag},
@@ -362,6 +366,10 @@ crate::tags! {
     AnswerTag => "garant/answer/1",
     /// Statements that a node carries.
     StatementsTag => "garant/statements/1",
+    /// A demand for entries of the ledger.
+    LedgerAskTag => "garant/ledger-ask/1",
+    /// Entries of the ledger.
+    EntriesTag => "garant/entries/1",
     /// A landmark's offer.
     TimingTag => "garant/timing/1",
     /// What a quote's extraData is the digest of.
