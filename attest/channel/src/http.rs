@@ -5,8 +5,8 @@
 use crate::{budget, error::ChannelError, stall::Stalling};
 use bytes::{Buf, Bytes, buf::Chain};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+pub use hyper::Method;
 use hyper::{
-    Method,
     body::{Body, Incoming},
     client::conn::http1 as client,
     header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue},
@@ -23,7 +23,7 @@ use tokio::{
 /// What a peer asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// GET or POST; others are answered with 405 before a handler sees them.
+    /// One of [`METHODS`]; others are answered with 405 before a handler sees them.
     pub method: Method,
     /// Path without query.
     pub path: String,
@@ -86,8 +86,8 @@ where
 
 async fn read(request: hyper::Request<Incoming>, limit_bytes: usize) -> Result<Request, Answer> {
     let (head, body) = request.into_parts();
-    if ![Method::GET, Method::POST].contains(&head.method) {
-        return Err(refusal(405, "GET and POST only"));
+    if !METHODS.contains(&head.method) {
+        return Err(refusal(405, "GET, POST, PUT and DELETE only"));
     }
     match timeout(budget::BODY, collect(body, limit_bytes)).await {
         Ok(Ok(body)) => Ok(Request { method: head.method, path: head.uri.path().to_owned(), body }),
@@ -142,7 +142,7 @@ impl Connection {
 
     /// GET.
     pub async fn get(&mut self, path: &str, budget: Budget) -> Result<(u16, Bytes), ChannelError> {
-        self.ask(Method::GET, path, Bytes::new(), budget).await
+        self.ask(Method::GET, path, CBOR, Bytes::new(), budget).await
     }
 
     /// POST of CBOR.
@@ -152,13 +152,25 @@ impl Connection {
         body: impl Into<Bytes>,
         budget: Budget,
     ) -> Result<(u16, Bytes), ChannelError> {
-        self.ask(Method::POST, path, body.into(), budget).await
+        self.ask(Method::POST, path, CBOR, body.into(), budget).await
+    }
+
+    /// JSON by whatever method, one of [`METHODS`].
+    pub async fn json(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+        budget: Budget,
+    ) -> Result<(u16, Bytes), ChannelError> {
+        self.ask(method, path, JSON, body.into(), budget).await
     }
 
     async fn ask(
         &mut self,
         method: Method,
         path: &str,
+        content_type: &'static str,
         body: Bytes,
         budget: Budget,
     ) -> Result<(u16, Bytes), ChannelError> {
@@ -166,7 +178,7 @@ impl Connection {
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|_| ChannelError::Request)?;
         request.headers_mut().insert(HOST, HeaderValue::from_static("garant"));
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CBOR));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         let answered = async {
             self.sender.ready().await?;
             let (head, body) = self.sender.send_request(request).await?.into_parts();
@@ -206,8 +218,12 @@ fn broken(error: Box<dyn Error + Send + Sync>, limit_bytes: usize) -> ChannelErr
     }
 }
 
+/// What can be asked. HEAD is not among them, nor is TRACE, which repeats what was sent.
+pub const METHODS: [Method; 4] = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
 /// Media type of our messages.
 pub const CBOR: &str = "application/cbor";
+/// Media type of requests about VMs.
+const JSON: &str = "application/json";
 /// Media type of refusals that are made here.
 const TEXT: &str = "text/plain; charset=utf-8";
 

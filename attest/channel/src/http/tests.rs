@@ -121,10 +121,50 @@ async fn a_head_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn another_method_than_get_and_post_is_refused() {
-    let (mut stream, _) = pair();
-    stream.write_all(b"DELETE / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    assert!(until_end(stream).await.starts_with("HTTP/1.1 405"));
+async fn another_method_than_the_four_is_refused() {
+    for method in ["HEAD", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"] {
+        let (mut stream, _) = pair();
+        stream.write_all(format!("{method} / HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        assert!(until_end(stream).await.starts_with("HTTP/1.1 405"), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn each_method_carries_json_and_is_said_to_the_handler() {
+    let (here, there) = duplex(64 * 1024);
+    tokio::spawn(serve(there, LIMIT_BYTES, async |request: Request| {
+        let body = [request.method.as_str().as_bytes(), &request.body].concat();
+        Answer::new(200, JSON, body)
+    }));
+    let mut connection = Connection::open(here).await.unwrap();
+    for method in METHODS {
+        let (status, body) = connection.json(method.clone(), "/", &b"{}"[..], PATIENT).await.unwrap();
+        assert_eq!((status, body), (200, Bytes::from(format!("{method}{{}}"))));
+    }
+    let too_long = connection.json(Method::DELETE, "/", vec![b' '; LIMIT_BYTES + 1], PATIENT).await.unwrap();
+    assert_eq!(too_long.0, 413);
+}
+
+#[tokio::test]
+async fn a_body_is_announced_as_what_it_is() {
+    for (method, media_type) in [(Method::PUT, JSON), (Method::POST, CBOR)] {
+        let (here, mut there) = duplex(64 * 1024);
+        let mut connection = Connection::open(here).await.unwrap();
+        let asked = async {
+            match method {
+                Method::PUT => connection.json(method, "/", &b"{}"[..], PATIENT).await,
+                _ => connection.post("/", &b"{}"[..], PATIENT).await,
+            }
+        };
+        let head = async {
+            let mut head = [0; 256];
+            let bytes = there.read(&mut head).await.unwrap();
+            drop(there);
+            String::from_utf8_lossy(&head[..bytes]).into_owned()
+        };
+        let (_, head) = tokio::join!(asked, head);
+        assert!(head.contains(&format!("content-type: {media_type}\r\n")), "{head}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
