@@ -132,3 +132,21 @@ pub const FOLDER_ENTRIES: usize = 1024;
 
 /// How often that folder is read at most: whoever asks in a loop costs no more than 1 MiB a second.
 pub const FOLDER_READ_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of one line from QEMU: the longest answer that we ask for (`query-blockstats` of eight disks, `query-cpus-fast` of 64
+/// vCPUs) has 10.2 KiB with QEMU 7.2 (measured).
+pub const QMP_LINE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a line that is an event; QEMU's own have below 1 KiB. With [`QMP_EVENTS_WAITING`] it bounds what waits of one VM:
+/// 256 KiB of text, and 16 times that once parsed.
+pub const QMP_EVENT_BYTES: usize = 4096;
+
+/// Events of one VM that wait to be taken. A start, stop and end together have fewer than ten.
+pub const QMP_EVENTS_WAITING: usize = 64;
+
+/// Commands that wait for one VM's answers, given up ones too. QEMU itself takes eight at a time (`QMP_REQ_QUEUE_LEN_MAX`,
+/// monitor/monitor-internal.h).
+pub const QMP_COMMANDS_WAITING: usize = 32;
+
+/// Characters of QEMU's reason for a refusal that are kept.
+pub const QMP_REFUSAL_CHARACTERS: usize = 512;

@@ -28,3 +28,4 @@ pub mod tpm_chip;
 pub mod tpm_device;
 pub mod tpm_queue;
 pub mod tpm_task;
+pub mod vm;
