@@ -150,3 +150,9 @@ pub const QMP_COMMANDS_WAITING: usize = 32;
 
 /// Characters of QEMU's reason for a refusal that are kept.
 pub const QMP_REFUSAL_CHARACTERS: usize = 512;
+
+/// Images of which it is remembered that they were checked: more than a node has in use, at 100 bytes each.
+pub const IMAGES_REMEMBERED: usize = 1024;
+
+/// Bytes of a disk that can be written to: what one cluster of L1 entries maps (8,192 of 512 MiB each).
+pub const OVERLAID_BYTES: u64 = 4 << 40;

@@ -2,6 +2,7 @@
 //!
 //! Left out: who may ask, and what follows what.
 
+pub mod images;
 pub mod qmp;
 #[cfg(test)]
 mod real_qemu;

@@ -1,8 +1,9 @@
 //! Speaks QMP, QEMU's control protocol (docs/interop/qmp-spec.txt), over a connected socket: commands and
 //! their answers, and events as they come.
 //!
-//! One task owns the socket, so that a caller that gives up leaves no half of a command on it. QEMU is a party from outside: a
-//! guest may have taken it over. What it sends has limits, and the worst it can do is to end this conversation.
+//! One task owns the socket, so that a caller that gives up leaves no half of a command on it. QEMU is a party from
+//! outside: a guest may have taken it over. What it sends has limits, and the worst it can do is to end this
+//! conversation.
 //!
 //! Left out: descriptors beside the text, and what an event means for the VM.
 
@@ -33,8 +34,8 @@ use tokio::{
     time::timeout,
 };
 
-/// A conversation with one QEMU, which has built its machine. Clones share it; when the last one is dropped it ends, and QEMU
-/// lives on as long as somebody holds its socket.
+/// A conversation with one QEMU, which has built its machine. Clones share it; when the last one is dropped it ends,
+/// and QEMU lives on as long as somebody holds its socket.
 #[derive(Debug, Clone)]
 pub struct Qmp {
     requests: mpsc::Sender<Request>,
@@ -131,8 +132,9 @@ impl Qmp {
         Ok(Qmp::start(link))
     }
 
-    /// Goes on where a server before us ended, possibly in the middle of a line in either direction, or before it was greeted.
-    /// What QEMU still had to say to it is dropped, events too: the state that comes with this is newer than all of them.
+    /// Goes on where a server before us ended, possibly in the middle of a line in either direction, or before it was
+    /// greeted. What QEMU still had to say to it is dropped, events too: the state that comes with this is newer than
+    /// all of them.
     pub async fn take_over(
         stream: UnixStream,
         deadline: Duration,
@@ -196,8 +198,8 @@ fn run_state(answer: Value) -> Result<RunState, QmpError> {
     serde_json::from_value(answer).map(|StatusInfo { status }| status).map_err(|_| QmpError::Ended(Ended::NotQmp))
 }
 
-/// A byte that JSON cannot contain makes QEMU drop the half command before it (tried with 7.2 at every byte of a command); the
-/// end of a line is for a parser that after a fault goes on only there.
+/// A byte that JSON cannot contain makes QEMU drop the half command before it (tried with 7.2 at every byte of a
+/// command); the end of a line is for a parser that after a fault goes on only there.
 const RESYNCHRONISE: &[u8] = b"\xff\n";
 
 /// A command on its way.
