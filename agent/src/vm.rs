@@ -6,3 +6,4 @@ pub mod images;
 pub mod qmp;
 #[cfg(test)]
 mod real_qemu;
+pub mod tsc;
