@@ -3,6 +3,8 @@
 //! Left out: who may ask, and what follows what.
 
 pub mod images;
+pub mod overlay;
+pub mod plan;
 pub mod qmp;
 #[cfg(test)]
 mod real_qemu;

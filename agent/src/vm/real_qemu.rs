@@ -1,9 +1,12 @@
 //! A real QEMU for tests, with the descriptors that the keeper gives it: 3 is QMP, 4 the console, 5 and on are files.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use garant_api::spec::Spec;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use serde_json::json;
 use std::{
-    io,
+    fs::File,
+    io::{self, Read, Seek},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::net::UnixStream,
@@ -15,7 +18,9 @@ use std::{
 pub(super) struct RealQemu {
     child: Child,
     qmp: UnixStream,
-    _console: UnixStream,
+    /// Our end of its serial port.
+    pub(super) console: UnixStream,
+    log: File,
 }
 
 impl RealQemu {
@@ -23,15 +28,16 @@ impl RealQemu {
     pub(super) fn spawn(arguments: &[String], files: &[OwnedFd]) -> Option<RealQemu> {
         let (qmp, its_qmp) = UnixStream::pair().unwrap();
         let (console, its_console) = UnixStream::pair().unwrap();
+        let log = tempfile::tempfile().unwrap();
         let spawned = Command::new("bash")
             .args(["-c", &script(files), QEMU])
             .args(arguments)
             .stdin(OwnedFd::from(its_qmp))
             .stdout(OwnedFd::from(its_console))
-            .stderr(Stdio::inherit())
+            .stderr(log.try_clone().unwrap())
             .spawn();
         match spawned {
-            Ok(child) if is_there() => Some(RealQemu { child, qmp, _console: console }),
+            Ok(child) if is_there() => Some(RealQemu { child, qmp, console, log }),
             Ok(mut child) => {
                 let _ = child.wait();
                 eprintln!("SKIPPED: no {QEMU} here");
@@ -60,6 +66,14 @@ impl RealQemu {
         self.child.wait().unwrap();
     }
 
+    /// What it wrote so far; what goes to its standard output comes with its end.
+    pub(super) fn log(&self) -> String {
+        let mut log = String::new();
+        (&self.log).rewind().unwrap();
+        (&self.log).read_to_string(&mut log).unwrap();
+        log
+    }
+
     /// How it ended by itself.
     pub(super) fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()
@@ -71,6 +85,17 @@ impl Drop for RealQemu {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A spec for a machine in software with these disks.
+pub(super) fn spec(machine: &str, command_line: &str, disks: &[&str]) -> Spec {
+    let image = format!("sha256:{}", "00".repeat(32));
+    let disks: Vec<_> = disks.iter().map(|access| json!({ "image": image, "access": access })).collect();
+    let kernel = json!({ "image": image, "command_line": command_line });
+    let spec = json!({
+        "machine": machine, "accelerator": "tcg", "vcpus": 1, "memory_mib": 128, "kernel": kernel, "disks": disks,
+    });
+    Spec::from_json(spec.to_string().as_bytes()).unwrap()
 }
 
 fn is_there() -> bool {
