@@ -1,5 +1,7 @@
 //! Every limit on what a client sends, or may be sent, with its unit and source; checked before anything is allocated.
 
+use core::time::Duration;
+
 /// Bytes of a request's body: a spec at all its limits, with every character of its command line escaped, is 6 KB.
 pub const BODY_BYTES: usize = 64 * 1024;
 
@@ -38,3 +40,6 @@ pub const DETAIL_BYTES: usize = 1024;
 
 /// Bytes of a refused value that are repeated to whoever sent it: longer than any that is accepted but a command line.
 pub const REPEATED_BYTES: usize = 80;
+
+/// How long a node keeps a question for events open where there are none: half of what it lets an idle connection be.
+pub const EVENTS_WAIT: Duration = Duration::from_secs(30);

@@ -4,7 +4,8 @@ use crate::{spec::VmId, vm::State};
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-/// Path of events; `/{after}` behind it asks for those with a higher number.
+/// Path of events; `/{after}` behind it asks for those with a higher number. The node answers at once where there are
+/// some or where there is a gap, else as soon as there are, and after [`crate::budget::EVENTS_WAIT`] with none.
 pub const PATH: &str = "/v1/events";
 
 /// One VM came into a state.

@@ -13,6 +13,7 @@ mod event_words;
 mod explain;
 mod explained;
 mod failure;
+mod image;
 mod input;
 mod kept_counters;
 mod keygen;
@@ -30,6 +31,7 @@ mod statement;
 mod time;
 mod tpm_endorsement;
 mod verify;
+mod vm;
 
 use crate::{
     failure::Failure,
@@ -38,7 +40,7 @@ use crate::{
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Find out what a machine booted, where it is and whose it is.
+/// Find out what a machine booted, where it is and whose it is; run VMs on it.
 #[derive(Debug, Parser)]
 #[command(name = "garant", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
@@ -58,11 +60,13 @@ enum Command {
     Verify(Box<verify::Args>),
     Completion(completion::Args),
     Explain(explain::Args),
+    Image(image::Args),
     Keygen(keygen::Args),
     Landmark(landmark::Args),
     Log(log::Args),
     Policy(policy::Args),
     Statement(statement::Args),
+    Vm(Box<vm::Args>),
 }
 
 fn run(cli: Cli) -> Result<Answer, Failure> {
@@ -75,11 +79,13 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Verify(args) => verify::run(&args, &output),
         Command::Completion(args) => completion::run(&args, &output),
         Command::Explain(args) => explain::run(&args, &output),
+        Command::Image(args) => image::run(&args, &output),
         Command::Keygen(args) => keygen::run(&args, &output),
         Command::Landmark(args) => landmark::run(&args),
         Command::Log(args) => log::run(&args, &output),
         Command::Policy(args) => policy::run(&args, &output),
         Command::Statement(args) => statement::run(&args, &output),
+        Command::Vm(args) => vm::run(&args, &output),
     }
 }
 
@@ -99,6 +105,7 @@ Examples:
   garant enroll node.example:8460 --out node.record
   garant verify node.example:8460 --policy policy.toml --record node.record
   garant statement site sign site.toml --key auditor.key --out site.statement
+  garant vm ensure web-1 -f web-1.toml --start --wait
   garant log boot.bin              what a boot event log says, and how much of it was measured
   garant log --json - < boot.bin   the same as JSON, from standard input
 

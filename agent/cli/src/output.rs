@@ -43,24 +43,56 @@ impl Output {
 
     /// Prints a result: its `Display` for people, its `Serialize` as JSON.
     pub(crate) fn show(&self, result: &(impl Display + Serialize)) -> Result<(), Failure> {
-        let text = if self.json {
-            let lost = |e| {
-                Failure::new("the result cannot be written as JSON", e, "this is an error in garant: please report it")
-            };
-            serde_json::to_string_pretty(result).map_err(lost)?
-        } else {
-            printable(&result.to_string())
+        let text = match self.json {
+            true => serde_json::to_string_pretty(result).map_err(not_json)?,
+            false => printable(&result.to_string()),
         };
-        match io::stdout()
-            .lock()
-            .write_all(text.trim_end().as_bytes())
-            .and_then(|()| io::stdout().lock().write_all(b"\n"))
-        {
+        match write_line(text.trim_end()) {
             // The reader has seen enough (`garant log boot.bin | head`).
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|e| Failure::new("the result cannot be written", e, "check where stdout goes")),
+            written => written.map_err(|e| not_written(&e)),
         }
     }
+
+    /// Prints one of many results, each one line, also as JSON.
+    pub(crate) fn show_line(&self, result: &(impl Display + Serialize)) -> Result<(), NotShown> {
+        let text = match self.json {
+            true => serde_json::to_string(result).map_err(not_json)?,
+            false => printable(&result.to_string()).replace('\n', " "),
+        };
+        write_line(text.trim_end()).map_err(|e| match e.kind() {
+            io::ErrorKind::BrokenPipe => NotShown::ReaderLeft,
+            _ => NotShown::Failed(not_written(&e)),
+        })
+    }
+}
+
+/// Why there are no more lines.
+#[derive(Debug)]
+pub(crate) enum NotShown {
+    /// The reader has seen enough.
+    ReaderLeft,
+    /// Something failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for NotShown {
+    fn from(failure: Failure) -> NotShown {
+        NotShown::Failed(failure)
+    }
+}
+
+fn write_line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush())
+}
+
+fn not_json(error: serde_json::Error) -> Failure {
+    Failure::new("the result cannot be written as JSON", error, "this is an error in garant: please report it")
+}
+
+fn not_written(error: &io::Error) -> Failure {
+    Failure::new("the result cannot be written", error, "check where stdout goes")
 }
 
 /// A sentence, or a file's whole text.

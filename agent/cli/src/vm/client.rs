@@ -1,0 +1,173 @@
+//! Questions to a node about VMs, over its Unix socket.
+//!
+//! A connection is opened when it is needed and again after it broke: the node's server may be restarted at any time, and
+//! every request may be sent twice.
+
+use crate::failure::Failure;
+use garant_api::{
+    budget,
+    event::{self, Events},
+    problem::{Code, Problem},
+    spec::{Ensure, VmId},
+    vm::{self, Act, List, Verb, Vm},
+};
+use garant_channel::{
+    error::ChannelError,
+    http::{Budget, Connection, Method},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::net::UnixStream;
+
+/// The asking end.
+pub(super) struct Client {
+    socket: PathBuf,
+    connection: Option<Connection>,
+}
+
+impl Client {
+    /// Nothing is opened yet.
+    pub(super) fn new(socket: &Path) -> Client {
+        Client { socket: socket.to_owned(), connection: None }
+    }
+
+    /// Says what a VM is.
+    pub(super) async fn ensure(&mut self, id: &VmId, ensure: &Ensure) -> Result<Vm, NoAnswer> {
+        self.send(Method::PUT, &format!("{}/{id}", vm::PATH), ensure).await
+    }
+
+    /// Has a VM do something.
+    pub(super) async fn act(&mut self, id: &VmId, verb: Verb, act: &Act) -> Result<Vm, NoAnswer> {
+        match verb {
+            Verb::Delete => self.send(Method::DELETE, &format!("{}/{id}", vm::PATH), act).await,
+            _ => self.send(Method::POST, &format!("{}/{id}/{verb}", vm::PATH), act).await,
+        }
+    }
+
+    /// What a VM is doing.
+    pub(super) async fn get(&mut self, id: &VmId) -> Result<Vm, NoAnswer> {
+        self.read(&format!("{}/{id}", vm::PATH)).await
+    }
+
+    /// All VMs.
+    pub(super) async fn list(&mut self) -> Result<List, NoAnswer> {
+        self.read(vm::PATH).await
+    }
+
+    /// What happened after this event; the node may take [`budget::EVENTS_WAIT`] over it.
+    pub(super) async fn events(&mut self, after: u64) -> Result<Events, NoAnswer> {
+        self.read(&format!("{}/{after}", event::PATH)).await
+    }
+
+    /// The end of what a VM's console said.
+    pub(super) async fn console(&mut self, id: &VmId) -> Result<Vec<u8>, NoAnswer> {
+        self.ask(Method::GET, &format!("{}/{id}/console", vm::PATH), Vec::new()).await
+    }
+
+    async fn read<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, NoAnswer> {
+        parsed(&self.ask(Method::GET, path, Vec::new()).await?)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, NoAnswer> {
+        let body = serde_json::to_vec(body).map_err(|error| NoAnswer::Odd { what: error.to_string() })?;
+        parsed(&self.ask(method, path, body).await?)
+    }
+
+    async fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Vec<u8>, NoAnswer> {
+        let mut connection = match self.connection.take().filter(|connection| !connection.is_closed()) {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        let (status, body) = connection.json(method, path, body, BUDGET).await.map_err(NoAnswer::Channel)?;
+        self.connection = Some(connection);
+        if (200..300).contains(&status) { Ok(body.to_vec()) } else { Err(refusal(status, &body)) }
+    }
+
+    async fn open(&self) -> Result<Connection, NoAnswer> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(NoAnswer::Closed)?;
+        Connection::open(stream).await.map_err(NoAnswer::Channel)
+    }
+
+    /// What a person is told; `about` is a VM, or all of them.
+    pub(super) fn failure(&self, about: &dyn fmt::Display, no_answer: &NoAnswer) -> Failure {
+        let place = format!("{about} at {}", self.socket.display());
+        match no_answer {
+            NoAnswer::Closed(error) => {
+                Failure::new(format!("the node cannot be reached: {error}"), self.socket.display(), next_after(error))
+            }
+            NoAnswer::Channel(error) => {
+                let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
+                Failure::new(format!("{error}{cause}"), place, "ask again: what was asked is done once, not twice")
+            }
+            NoAnswer::Problem(problem) => {
+                let Problem { title, code, detail, next, .. } = &**problem;
+                let fault = serde_json::to_string(&problem.fault).unwrap_or_default();
+                let place = format!("{place} ({code}, fault of the {})", fault.trim_matches('"'));
+                Failure::new(format!("{title}: {detail}"), place, next)
+            }
+            NoAnswer::Odd { what } => {
+                Failure::new(what, place, "check that the socket is garantd's, of the same release as this program")
+            }
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// The node: nobody listens, or not to us.
+    Closed(io::Error),
+    /// The node: it broke off or was too slow.
+    Channel(ChannelError),
+    /// Whoever the problem says.
+    Problem(Box<Problem>),
+    /// The node, or what answers in its place: this is no answer of garantd.
+    Odd { what: String },
+}
+
+impl NoAnswer {
+    /// Whether the node refused for this reason.
+    pub(super) fn is(&self, code: Code) -> bool {
+        matches!(self, NoAnswer::Problem(problem) if problem.code == code)
+    }
+
+    /// Whether the node's server was away, as it is while it is restarted.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self, NoAnswer::Closed(_) | NoAnswer::Channel(_))
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, NoAnswer> {
+    serde_json::from_slice(body).map_err(|error| NoAnswer::Odd { what: format!("an answer that is none: {error}") })
+}
+
+fn refusal(status: u16, body: &[u8]) -> NoAnswer {
+    match serde_json::from_slice(body) {
+        Ok(problem) => NoAnswer::Problem(Box::new(problem)),
+        Err(_) => {
+            let said = String::from_utf8_lossy(body.get(..budget::DETAIL_BYTES).unwrap_or(body));
+            NoAnswer::Odd { what: format!("the node answered {status}: {}", said.trim()) }
+        }
+    }
+}
+
+fn next_after(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "run this as a user who may open the socket, or with sudo",
+        _ => "start garantd with `socket` in its configuration, or name its socket with --socket",
+    }
+}
+
+/// A start of a VM whose memory is cleared first takes seconds; a watcher waits longest.
+const BUDGET: Budget =
+    Budget { bytes: budget::ANSWER_BYTES, time: budget::EVENTS_WAIT.saturating_add(Duration::from_secs(30)) };
