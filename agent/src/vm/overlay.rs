@@ -167,7 +167,7 @@ mod tests {
         assert!(matches!(format(&file, 512), Err(OverlayError::NotEmpty)));
     }
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A VMM with one disk, an overlay of `image`, and nothing to boot.
     fn vmm(image: &Path, overlay: &Path) -> Option<RealQemu> {

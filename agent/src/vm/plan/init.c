@@ -10,7 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-static const char *const drivers[] = {"/virtio_ring.ko", "/virtio.ko", "/virtio_mmio.ko", "/virtio_blk.ko"};
+static const char *const drivers[] = {"/virtio_ring.ko", "/virtio.ko", "/virtio_mmio.ko", "/virtio_pci_modern_dev.ko",
+                                      "/virtio_pci_legacy_dev.ko", "/virtio_pci.ko", "/virtio_blk.ko"};
 static const char *const disks[] = {"/dev/vda", "/dev/vdb"};
 
 static int open_soon(const char *path, int flags)
