@@ -6,18 +6,20 @@ use garant_attest::{
     place::{geographic::Geographic, map::Map, picture, territory::Territory},
 };
 use libfuzzer_sys::fuzz_target;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
-fuzz_target!(|bytes: &[u8]| {
+static MAP: LazyLock<(Territory, Map)> = LazyLock::new(|| {
+    let territory = Territory::builtin().unwrap_or_else(|error| panic!("{error}"));
+    let map = Map::new(&territory).unwrap_or_else(|error| panic!("{error}"));
+    (territory, map)
+});
+
+// The map is laid out before the first input: it takes longer than an input may.
+fuzz_target!(init: LazyLock::force(&MAP), |bytes: &[u8]| {
     let Ok(result) = cbor::decode::<Geographic>(bytes, bytes.len()) else { return };
     let Ok(region) = result.region() else { return };
     assert_eq!(cbor::encode(&result).as_deref(), Ok(bytes));
-    static MAP: OnceLock<(Territory, Map)> = OnceLock::new();
-    let (territory, map) = MAP.get_or_init(|| {
-        let territory = Territory::builtin().unwrap_or_else(|error| panic!("{error}"));
-        let map = Map::new(&territory).unwrap_or_else(|error| panic!("{error}"));
-        (territory, map)
-    });
+    let (territory, map) = &*MAP;
     if let Ok(set) = territory.set("EU") {
         let _ = map.contain(&region, set);
     }
