@@ -1,6 +1,7 @@
 //! Writes seeds for the fuzz targets below a folder: parts of the vectors and of forged answers, for each target a folder.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::as_conversions, reason = "tests")]
 
+use garant_api::spec::{Ensure, Spec};
 use garant_attest::{
     cbor::{self, Bytes, Bytes32, CborError},
     ear::{Ear, Issue, Subject},
@@ -46,6 +47,9 @@ fn main() {
     custody(&mut put);
     geographic(&mut put);
     put("tlog", TLOG_PROOF.as_bytes());
+    let spec: Spec = toml::from_str(include_str!("../../agent/cli/src/vm/spec.example.toml")).unwrap();
+    put("vm_request", &spec.canonical());
+    put("vm_request", &serde_json::to_vec(&Ensure { generation: 1, spec }).unwrap());
 }
 
 /// Of the fuzz targets' one key.

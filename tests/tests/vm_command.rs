@@ -443,7 +443,9 @@ fn a_node_that_is_not_there_is_said_so_with_what_to_do() {
 fn every_subcommand_explains_itself_and_half_a_command_line_is_an_error() {
     for verb in ["ensure", "start", "pause", "resume", "stop", "delete", "get", "list", "console", "watch"] {
         let help = garant(&["vm", verb, "--help"]);
-        assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--socket"), "{verb}");
+        let text = String::from_utf8_lossy(&help.stdout);
+        let example = format!("  garant vm {verb}");
+        assert!(help.status.success() && text.contains("--socket") && text.contains(&example), "{verb}: {text}");
     }
     for wrong in [
         &["vm"][..],

@@ -36,16 +36,21 @@ pub(crate) struct Args {
 enum Command {
     Ensure(ensure::Args),
     /// Run a VM from the beginning.
+    #[command(after_help = act::START)]
     Start(act::Args),
     /// Halt a VM's CPUs; its memory stays.
+    #[command(after_help = act::PAUSE)]
     Pause(act::Args),
     /// Let a paused VM go on.
+    #[command(after_help = act::RESUME)]
     Resume(act::Args),
     Stop(act::StopArgs),
     /// End a VM at once, and forget it and what it wrote.
+    #[command(after_help = act::DELETE)]
     Delete(act::Args),
     Get(read::GetArgs),
     /// List all VMs.
+    #[command(after_help = read::LIST)]
     List,
     Console(read::ConsoleArgs),
     Watch(watch::Args),

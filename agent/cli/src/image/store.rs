@@ -51,7 +51,8 @@ impl Store {
         copy.file.set_permissions(Permissions::from_mode(0o444))?;
         copy.file.sync_all()?;
         fs::rename(&copy.path, &place)?;
-        File::open(&self.folder)?.sync_all()
+        // The folder's own name may be new too.
+        self.folder.ancestors().take(2).try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
     /// All images by digest. What has no digest's name is none.

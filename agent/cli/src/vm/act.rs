@@ -22,6 +22,7 @@ pub(super) struct Args {
 
 /// Ask the guest to shut down, and end it where it does not in time.
 #[derive(Debug, clap::Args)]
+#[command(after_help = STOP)]
 pub(super) struct StopArgs {
     #[command(flatten)]
     act: Args,
@@ -57,3 +58,21 @@ fn grace(text: &str) -> Result<GraceS, String> {
     let seconds: u64 = text.parse().map_err(|_| expected())?;
     GraceS::try_from(seconds).map_err(|invalid| invalid.to_string())
 }
+
+pub(super) const START: &str = "\
+Examples:
+  garant vm start web-1
+  garant vm start web-1 --generation 2 --wait --timeout 10 --json";
+pub(super) const PAUSE: &str = "\
+Examples:
+  garant vm pause web-1 --wait";
+pub(super) const RESUME: &str = "\
+Examples:
+  garant vm resume web-1 --wait";
+const STOP: &str = "\
+Examples:
+  garant vm stop web-1 --grace 30 --wait
+  garant vm stop web-1 --grace 0                        at once, without asking the guest";
+pub(super) const DELETE: &str = "\
+Examples:
+  garant vm delete web-1 --wait                         until nothing is left of it";

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 ///
 /// With --json each line is one object: a VM, an event, or a gap, after which all VMs are printed anew.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Begin after the event with this number instead of with all VMs.
     #[arg(long, value_name = "NUMBER")]
@@ -59,5 +60,9 @@ async fn list(client: &mut Client, output: &Output) -> Result<u64, NotShown> {
     Ok(list.sequence)
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  garant vm watch
+  garant vm watch --json | jq --unbuffered -r 'select(.state == \"failed\") | .id'";
 /// Before the next question where the node answers at once that nothing happened.
 const PAUSE: Duration = Duration::from_millis(200);
