@@ -59,3 +59,4 @@ pub mod uki;
 pub mod verdict;
 pub mod verify;
 pub mod wire;
+pub mod workload;

@@ -1,7 +1,7 @@
-//! The parts of a verdict that rest on a proven boot: where the machine is, and whose.
+//! The parts of a verdict that rest on a proven boot: where the machine is, whose, and what it runs.
 //!
-//! Both need boot and closed to be yes. Otherwise software of the owner's choice may hold the session key, and lend it to
-//! whoever stands where the owner likes.
+//! All need boot and closed to be yes. Otherwise software of the owner's choice may hold the session key, and lend it to
+//! whoever stands where the owner likes; and what it writes into the ledger is its own affair.
 
 use crate::{
     carried::Carried,
@@ -11,8 +11,9 @@ use crate::{
     policy::Policy,
     verdict::{Answer, Assessed, PartVerdict, Verdict},
     verify::Verified,
+    workload::{self, SentLedger, Workload, policy::WorkloadPolicy},
 };
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 /// What is known of the node beside its answer.
 #[derive(Clone, Copy)]
@@ -27,6 +28,8 @@ pub struct Evidence<'a> {
     pub carried: &'a Carried<'a>,
     /// Why what it carries itself is missing.
     pub fault: Option<&'a str>,
+    /// The entries of its ledger, as it sent them.
+    pub ledger: SentLedger<'a>,
     /// Seconds since 1970.
     pub now: u64,
 }
@@ -83,6 +86,25 @@ pub fn add(verdict: &mut Verdict, policy: &Policy, atlas: Option<&Atlas>, eviden
     }
 }
 
+/// Adds what the machine ran and runs. Without a policy that part is unknown, and shown all the same.
+pub fn add_workload(verdict: &mut Verdict, asked: Option<&WorkloadPolicy>, evidence: &Evidence<'_>) {
+    let Evidence { engine, verified, ledger, .. } = evidence;
+    let identity = match verified.identity() {
+        Ok(identity) => identity,
+        Err(fault) => return verdict.workload = PartVerdict::unknown(format!("check boot identity: {fault}")),
+    };
+    let workload = Workload::replay(*engine, verified.commits(), ledger.entries);
+    let later = verified.cached().map(|now| now.commit).filter(|now| *now != identity.commits);
+    let later =
+        later.map(|now| format!("the ledger is at commit {now} by now: a fresh quote would show what that says"));
+    let fault = ledger.fault.map(|fault| format!("what the node sends of its ledger is missing: {fault}"));
+    let missing: Vec<String> = fault.into_iter().chain(later).collect();
+    let premise = premise(verdict);
+    let premise = premise.as_ref().map(|()| verdict.boot.links.as_slice()).map_err(String::as_str);
+    let found = workload::assess(asked, &workload::Evidence { workload: &workload, premise, missing: &missing });
+    verdict.workload = merge(verdict, found, None);
+}
+
 fn premise(verdict: &Verdict) -> Result<(), String> {
     match (verdict.boot.answer, verdict.closed) {
         (Answer::Yes, Answer::Yes) => Ok(()),
@@ -121,7 +143,7 @@ mod tests {
         verdict::{Basis, Link, TrustVector},
         wire::Kind,
     };
-    use alloc::{borrow::ToOwned, vec, vec::Vec};
+    use alloc::{borrow::ToOwned, vec};
 
     fn part(answer: Answer) -> PartVerdict {
         let links = vec![Link { what: "here".to_owned(), basis: Basis::Silicon }];

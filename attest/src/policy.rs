@@ -14,6 +14,7 @@ use crate::{
     policy_values::{AnyDigest, Banks, Hex, HexBytes, Pcr},
     roots::RootKind,
     secure_boot::SecureBoot,
+    workload::policy::WorkloadPolicy,
 };
 use alloc::{
     borrow::ToOwned,
@@ -120,6 +121,11 @@ impl Policy {
     /// Whose it must be; `None` where the policy does not ask.
     pub fn owner(&self) -> Option<&OwnerPolicy> {
         self.owner.as_ref()
+    }
+
+    /// What VMs may run; `None` where the policy does not ask.
+    pub fn workload(&self) -> Option<&WorkloadPolicy> {
+        self.text.workload.as_ref()
     }
 
     /// Whether this SHA-256 of a whole configuration is accepted. With none in the policy, what needs *closed* is unknown.
@@ -300,6 +306,7 @@ struct Text {
     ima: Option<ImaPolicy>,
     place: Option<PlacePolicy>,
     owner: Option<owner_policy::Text>,
+    workload: Option<WorkloadPolicy>,
 }
 
 impl Text {
@@ -309,6 +316,7 @@ impl Text {
         if let Some(ima) = &mut self.ima {
             ima.sort();
         }
+        self.workload.iter_mut().for_each(WorkloadPolicy::sort);
     }
 
     fn states(&self, hash: Hash) -> bool {
@@ -332,6 +340,9 @@ impl Text {
         }
         if let Some(place) = &self.place {
             place.check().map_err(|what| wrong("place", what))?;
+        }
+        if let Some(workload) = &self.workload {
+            workload.check().map_err(|what| wrong("workload", what))?;
         }
         self.image.iter().filter(|image| image.closed).try_for_each(check_closed)
     }

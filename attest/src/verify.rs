@@ -11,6 +11,7 @@ use crate::{
     engine::{Engine, PublicKey, SignatureScheme, sha256},
     evidence::{self, Evidence, ImaPart, LedgerPart, NodeClaims, Part, PcrPart, QuotePart, SessionKeys, VouchedKey},
     identity::{self, BootIdentity, IdentityFault},
+    ledger::Commit,
     measured::{self, ImaResume, MeasuredBoot, Sent, SentIma},
     merkle,
     public_area::{AttestationKey, PublicAreaError},
@@ -135,6 +136,8 @@ pub struct Verified<'a> {
     counters: CounterState,
     boot: MeasuredBoot<'a>,
     identity: Result<BootIdentity, IdentityFault>,
+    /// As they came; they are facts only where `identity` is.
+    commits: &'a [u8],
     claims: NodeClaims<'a>,
 }
 
@@ -170,6 +173,11 @@ impl<'a> Verified<'a> {
     /// Boot id, boot key and session key, where entry 0 proves them.
     pub fn identity(&self) -> Result<&BootIdentity, &IdentityFault> {
         self.identity.as_ref()
+    }
+    /// The ledger's commits, in their order, which lead to the quoted PCR; none where no boot is proven.
+    pub fn commits(&self) -> impl Iterator<Item = Commit> {
+        let proven = if self.identity.is_ok() { self.commits } else { &[] };
+        Commit::list(proven).into_iter().flatten()
     }
     /// The node's claims, which the quote covers; what is `untrusted_` in them stays so.
     pub fn claims(&self) -> &NodeClaims<'a> {
@@ -220,7 +228,8 @@ pub fn verify<'a>(
     let proven_ledger_pcr = identity.is_ok().then_some(ledger_pcr);
     let sent = Sent { log: parts.log, ima, proven_ledger_pcr };
     let boot = measured::measure(engine, pcrs, sent, known.ima);
-    Ok(Verified { ak, quote, quote_digest, kind, cached, counters, boot, identity, claims: parts.claims })
+    let Parts { claims, ledger: LedgerPart(_, commits), .. } = parts;
+    Ok(Verified { ak, quote, quote_digest, kind, cached, counters, boot, identity, commits, claims })
 }
 
 /// Ties the challenge to the quoted batch, or to F's signature over it.

@@ -14,6 +14,7 @@ use garant_attest::{
     verdict::Answer,
     verify::{Known, verify},
     wire::Kind,
+    workload::SentLedger,
 };
 use garant_channel::engine::FastEngine;
 use garant_hw::hash::Hash;
@@ -172,7 +173,8 @@ impl Enrolled {
         let known = Known { ak_name: None, peer_key: None, counters: None, ima: None, held: &[] };
         let answer = self.node.fresh(&Node::challenge(Kind::TlsServer));
         let verified = verify(&FastEngine, &answer, Node::challenge(Kind::TlsServer), &known).unwrap();
-        let said = Said { carried: &Carried::default(), fault: None, now: 0 };
+        let ledger = SentLedger { entries: &[], fault: None };
+        let said = Said { carried: &Carried::default(), fault: None, ledger, now: 0 };
         judge(&rules, &Answered { verified, age: Duration::from_secs(1), sighting: None }, Some(&record), said)
     }
 }

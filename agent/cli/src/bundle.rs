@@ -97,6 +97,9 @@ impl Unpack {
             ("result.ear", bundle.result),
         ];
         parts.extend(named.into_iter().filter_map(|(name, part)| Some((name.to_owned(), &part?[..]))));
+        for (number, entries) in bundle.entries.iter().enumerate() {
+            parts.push((format!("ledger/{number:03}.entries"), entries));
+        }
         for (number, statement) in bundle.statements.iter().enumerate() {
             parts.push((format!("statements/{number:03}.{}", extension(statement)), statement));
         }
@@ -109,7 +112,11 @@ impl Unpack {
 }
 
 fn write_all(folder: &Path, parts: &[(String, &[u8])]) -> std::io::Result<()> {
-    fs::create_dir_all(folder.join("statements"))?;
+    fs::create_dir_all(folder)?;
+    parts
+        .iter()
+        .filter_map(|(name, _)| Path::new(name).parent())
+        .try_for_each(|inner| fs::create_dir_all(folder.join(inner)))?;
     parts.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
 }
 

@@ -66,9 +66,12 @@ fn now(saved: &Saved<'_>, bundle: &Bundle<'_>) -> Result<Judgement, Failure> {
         None if bundle.result.is_none() => "its time is not known: no signed result is in it".to_owned(),
         None => "its time is not known: nobody you know signed the result in it".to_owned(),
         Some((ear, _)) => {
-            let [boot, place, owner] = [&ear.parts.boot, &ear.parts.place, &ear.parts.owner].map(|part| &part.answer);
-            let when = utc(ear.issued);
-            format!("a verifier you know signed boot: {boot}, place: {place}, owner: {owner} at {when}; ask with --at")
+            let parts = &ear.parts;
+            let parts = [&parts.boot, &parts.place, &parts.owner, &parts.workload].map(|part| &part.answer);
+            let ([boot, place, owner, workload], when) = (parts, utc(ear.issued));
+            format!(
+                "a verifier you know signed boot: {boot}, place: {place}, owner: {owner}, workload: {workload} at {when}; ask with --at"
+            )
         }
     });
     match bundle.recheck(saved.rules, record.as_ref(), time::now()) {

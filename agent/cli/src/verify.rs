@@ -25,6 +25,7 @@ use garant_verifier::{
     dial::{Address, Link},
     error::VerifierError,
     known::{Alias, Memory, sent_log},
+    ledger::Ledger,
     report::{Report, hex},
     seal::Sealer,
     serve::witnesses,
@@ -39,10 +40,10 @@ use std::{
     time::Duration,
 };
 
-/// Ask a node what it booted, where it is and whose it is, and say what the answers prove.
+/// Ask a node what it booted, where it is, whose it is and what it runs, and say what the answers prove.
 ///
-/// Place and owner are assessed where the policy has `[place]` or `[owner]`; what others say of the node comes from the node
-/// itself, and from --statements. Exit code: 0 if all parts that the policy asks for are yes, 1 if one is no, 2 if one is
+/// Place, owner and workload are assessed where the policy has `[place]`, `[owner]` or `[workload]`; what others say of the
+/// node comes from the node itself, and from --statements. Exit code: 0 if all parts that the policy asks for are yes, 1 if one is no, 2 if one is
 /// unknown (also where nothing answers, or an answer fails a check), 3 for an error of yours. The first reason decided.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("what").args(["address", "bundle"]).required(true))]
@@ -124,7 +125,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
 fn answer(rules: &Rulebook, verdict: &Verdict) -> Answer {
     let place = rules.policy().and_then(Policy::place).map(|_| verdict.place.answer);
     let owner = rules.policy().and_then(Policy::owner).map(|_| verdict.owner.answer);
-    let parts = [Some(verdict.boot.answer), place, owner].into_iter().flatten();
+    let workload = rules.policy().and_then(Policy::workload).map(|_| verdict.workload.answer);
+    let parts = [Some(verdict.boot.answer), place, owner, workload].into_iter().flatten();
     parts.fold(Answer::Yes, |all, part| match (all, part) {
         (Answer::No, _) | (_, verdict::Answer::No) => Answer::No,
         (Answer::Unknown, _) | (_, verdict::Answer::Unknown) => Answer::Unknown,
@@ -158,6 +160,8 @@ struct Exchange<'e> {
     memory: &'e Memory,
     /// What others say of the node, and why what it carries is missing.
     said: &'e (Collected, Option<String>),
+    /// The entries of its ledger.
+    ledger: &'e Ledger,
 }
 
 /// An enrolment record, and its bytes.
@@ -229,8 +233,8 @@ impl Case<'_> {
                 Ok(cached) if cached.age > Duration::from_secs(max_age_s) => {}
                 Err(Rejection::NoMoment) => {}
                 outcome => {
-                    let said = &self.said(session).await;
-                    return self.conclude(&Exchange { words, answer: &answer, record, memory, said }, outcome);
+                    let (said, ledger) = &(self.said(session).await, self.ledger(session, &outcome).await);
+                    return self.conclude(&Exchange { words, answer: &answer, record, memory, said, ledger }, outcome);
                 }
             }
         }
@@ -238,8 +242,16 @@ impl Case<'_> {
         let (sent, answer) = session.ask(Mode::Fresh, memory).await?;
         let words = sent.words();
         let outcome = sent.spend(&FastEngine, &answer, memory, &held, &session.now()?);
-        let said = &self.said(session).await;
-        self.conclude(&Exchange { words, answer: &answer, record, memory, said }, outcome)
+        let (said, ledger) = &(self.said(session).await, self.ledger(session, &outcome).await);
+        self.conclude(&Exchange { words, answer: &answer, record, memory, said, ledger }, outcome)
+    }
+
+    /// The entries that an answer which holds has committed to.
+    async fn ledger(&self, session: &mut Session, outcome: &Result<Answered<'_>, Rejection>) -> Ledger {
+        match outcome {
+            Ok(answered) => Ledger::ask(session, &answered.verified).await,
+            Err(_) => Ledger::default(),
+        }
     }
 
     /// What others say of the node, where the policy asks; after its answer, whose session key they must name.
@@ -262,7 +274,9 @@ impl Case<'_> {
         let judgement = match outcome {
             Ok(answered) => {
                 let (said, fault) = exchange.said;
-                let said = Said { carried: &said.carried(), fault: fault.as_deref(), now: time::now() };
+                let (carried, entries, fault) = (said.carried(), exchange.ledger.entries(), fault.as_deref());
+                let ledger = exchange.ledger.sent(&entries);
+                let said = Said { carried: &carried, fault, ledger, now: time::now() };
                 let judgement = judge(&self.rules, &answered, record, said);
                 self.learn(exchange, answered)?;
                 judgement
@@ -304,6 +318,7 @@ impl Case<'_> {
             policy: policy.as_deref().map(Bytes::new),
             record: exchange.record.map(|known| Bytes::new(known.bytes)),
             result: result.as_deref().map(Bytes::new),
+            entries: exchange.ledger.messages().map(Bytes::new).collect(),
             statements: exchange.said.0.all().map(Bytes::new).collect(),
         };
         save(file, &bundle.encode().map_err(VerifierError::Encoding)?)

@@ -26,6 +26,7 @@ use garant_attest::{
     roots::{RootKind, Roots},
     verdict::{Answer, Link, PartVerdict, TrustVector, Verdict},
     wire::Kind,
+    workload::SentLedger,
 };
 use garant_channel::engine::FastEngine;
 use std::{sync::Arc, time::Duration};
@@ -221,6 +222,8 @@ pub struct Said<'a> {
     pub carried: &'a Carried<'a>,
     /// Why the node's own are missing.
     pub fault: Option<&'a str>,
+    /// The entries of its ledger, as it sent them.
+    pub ledger: SentLedger<'a>,
     /// Seconds since 1970.
     pub now: u64,
 }
@@ -259,12 +262,13 @@ pub fn judge(
     if let Some(record) = record {
         weigh_chip(rules, record, verified.quote().firmware_version(), &mut verdict);
     }
+    let node_ids = record.map_or(&[][..], |record| &record.ek_ids);
+    let Said { carried, fault, ledger, now } = said;
+    let evidence = parts::Evidence { engine: &FastEngine, verified, node_ids, carried, fault, ledger, now };
     if let Some(policy) = &rules.policy {
-        let node_ids = record.map_or(&[][..], |record| &record.ek_ids);
-        let Said { carried, fault, now } = said;
-        let evidence = parts::Evidence { engine: &FastEngine, verified, node_ids, carried, fault, now };
         parts::add(&mut verdict, policy, rules.atlas.as_deref(), &evidence);
     }
+    parts::add_workload(&mut verdict, rules.policy.as_ref().and_then(Policy::workload), &evidence);
     Judgement {
         verdict,
         node_id: record.map_or([0; 32], |record| *record.id.as_bytes()),

@@ -37,8 +37,11 @@ pub const STORE_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of a list of roots, of certificates or of revocations.
 pub const ROOTS_FILE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long one round with a node may take: identity, credential challenge, evidence.
-pub const ROUND: Duration = Duration::from_secs(75);
+/// How long one round with a node may take: identity, credential challenge, evidence, its ledger.
+pub const ROUND: Duration = Duration::from_secs(95);
+
+/// How long a node may take to send all entries of its ledger: 32 MiB over 14 Mbit/s.
+pub const LEDGER_TIME: Duration = Duration::from_secs(20);
 
 /// How long one connection of a relying party may live.
 pub const RELYING_PARTY: Duration = Duration::from_secs(120);

@@ -9,12 +9,13 @@ use crate::{
     budget::STATEMENTS,
     error::VerifierError,
     known::Memory,
+    ledger::Ledger,
     report::utc,
     session::Answered,
     statements::Collected,
 };
 use garant_attest::{
-    budget::{ANSWER_BYTES, POLICY_BYTES, STATEMENT_BYTES, STATEMENTS_BYTES},
+    budget::{ANSWER_BYTES, ENTRY_MESSAGES, LEDGER_ENTRIES_BYTES, POLICY_BYTES, STATEMENT_BYTES, STATEMENTS_BYTES},
     cbor::{self, Bytes, Bytes32, CborError, Tag},
     ear::{self, Ear},
     engine::sha256,
@@ -53,6 +54,9 @@ pub struct Bundle<'a> {
     /// The signed result.
     #[serde(borrow)]
     pub result: Option<&'a Bytes>,
+    /// The entries of its ledger, message by message.
+    #[serde(borrow, default, skip_serializing_if = "heapless::Vec::is_empty")]
+    pub entries: heapless::Vec<&'a Bytes, ENTRY_MESSAGES>,
     /// What others said of the node.
     #[serde(borrow)]
     pub statements: heapless::Vec<&'a Bytes, STATEMENTS>,
@@ -123,7 +127,9 @@ impl<'a> Bundle<'a> {
         let challenge = Challenge { kind: self.kind, nonce: *self.nonce, binder: *self.binder };
         let verified = verify::verify(&FastEngine, self.answer, challenge, &known)?;
         let carried = Collected::of(self.statements.iter().map(|statement| statement.to_vec()));
-        let said = Said { carried: &carried.carried(), fault: None, now };
+        let ledger = Ledger::of(self.entries.iter().map(|message| &message[..]));
+        let (carried, entries) = (carried.carried(), ledger.entries());
+        let said = Said { carried: &carried, fault: None, ledger: ledger.sent(&entries), now };
         Ok(judge(rules, &Answered { verified, age: Duration::ZERO, sighting: None }, record, said))
     }
 
@@ -191,7 +197,8 @@ fn hold_to(signed: &Ear, verdict: &mut Verdict) {
     if *said != Answer::Yes.to_string() {
         verdict.withdraw(format!("the verifier that signed the result in it said boot: {said}"));
     }
-    for (part, signed) in [(&mut verdict.place, &signed.parts.place), (&mut verdict.owner, &signed.parts.owner)] {
+    let (Verdict { place, owner, workload, .. }, parts) = (verdict, &signed.parts);
+    for (part, signed) in [(place, &parts.place), (owner, &parts.owner), (workload, &parts.workload)] {
         if part.answer == Answer::Yes && signed.answer == Answer::No.to_string() {
             *part = PartVerdict::unknown("the verifier that signed the result in it said no");
         }
@@ -199,8 +206,12 @@ fn hold_to(signed: &Ear, verdict: &mut Verdict) {
 }
 
 /// A bundle: all of its parts at their limits, and their heads.
-pub const BUNDLE_BYTES: usize =
-    ANSWER_BYTES + ANSWER_BYTES / 8 + 2 * STATEMENT_BYTES + 2 * STATEMENTS_BYTES + POLICY_BYTES;
+pub const BUNDLE_BYTES: usize = ANSWER_BYTES
+    + ANSWER_BYTES / 8
+    + 2 * STATEMENT_BYTES
+    + 2 * STATEMENTS_BYTES
+    + POLICY_BYTES
+    + 2 * LEDGER_ENTRIES_BYTES;
 
 garant_attest::tags! {
     /// A bundle.

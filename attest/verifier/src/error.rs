@@ -37,6 +37,8 @@ pub enum VerifierError {
     Record(StatementError),
     /// The node's: it carries no statements in a form that can be read.
     Statements(CborError),
+    /// The node's: it sends entries of its ledger in no form that can be read.
+    Entries(CborError),
     /// The asker's, or the node's: more statements than are weighed.
     TooManyStatements {
         /// How many are.
@@ -173,6 +175,7 @@ impl fmt::Display for VerifierError {
             VerifierError::Enrolment(fault) => write!(f, "not enrolled: {fault}"),
             VerifierError::Record(error) => write!(f, "the enrolment record: {error}"),
             VerifierError::Statements(error) => write!(f, "the statements that the node carries: {error}"),
+            VerifierError::Entries(error) => write!(f, "the entries of the node's ledger: {error}"),
             VerifierError::TooManyStatements { limit } => write!(f, "more than {limit} statements about one node"),
             VerifierError::NoStatement { path } => {
                 write!(f, "{}: no statement of a kind that bears on place or owner", path.display())

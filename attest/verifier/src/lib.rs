@@ -12,6 +12,7 @@ pub mod enrol;
 pub mod error;
 pub mod known;
 pub mod landmark;
+pub mod ledger;
 mod relying_party;
 pub mod report;
 pub mod seal;

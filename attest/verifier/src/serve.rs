@@ -14,6 +14,7 @@ use crate::{
     enrol::{CertifiedNode, certify},
     error::VerifierError,
     known::{Alias, sent_log},
+    ledger::Ledger,
     relying_party,
     report::hex,
     seal::{Sealer, read_key},
@@ -191,7 +192,10 @@ impl Service {
         let held: Vec<_> = memory.held().into_iter().collect();
         let answered = sent.spend(&FastEngine, &answer, &memory, &held, &session.now()?)?;
         let (said, fault) = self.said(&mut session).await;
-        let said = Said { carried: &said.carried(), fault: fault.as_deref(), now: unix_time() };
+        let ledger = Ledger::ask(&mut session, &answered.verified).await;
+        let (carried, entries) = (said.carried(), ledger.entries());
+        let fault = fault.as_deref();
+        let said = Said { carried: &carried, fault, ledger: ledger.sent(&entries), now: unix_time() };
         let judgement = judge(&self.rules, &answered, Some(&record), said);
         let seen = answered.verified.quote().clock_info();
         self.store.learn(id, seen, answered.sighting, sent_log(&answer))?;

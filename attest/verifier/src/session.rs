@@ -18,7 +18,7 @@ use garant_attest::{
     engine::Engine,
     quote::ClockInfo,
     verify::{self, Challenge, Held, Known, Refusal, Verified},
-    wire::{Ask, Kind, Mode},
+    wire::{Ask, Kind, LedgerAsk, Mode},
 };
 use garant_channel::http::Budget;
 use std::{fmt, time::Duration};
@@ -108,6 +108,12 @@ impl Session {
     /// What others say of the node, as it carries it: [`garant_attest::wire::Statements`], not yet decoded.
     pub async fn statements(&mut self) -> Result<Bytes, VerifierError> {
         self.link.get("/v1/statements", Budget { bytes: budget::STATEMENTS_BYTES, time: STATEMENTS_TIME }).await
+    }
+
+    /// Entries of the node's ledger from this number on: [`garant_attest::wire::Entries`], not yet decoded.
+    pub async fn entries(&mut self, first: u64, time: Duration) -> Result<Bytes, VerifierError> {
+        let ask = cbor::encode(&LedgerAsk::new(first)).map_err(VerifierError::Encoding)?;
+        self.link.post("/v1/ledger", ask, Budget { bytes: budget::ENTRIES_BYTES, time }).await
     }
 
     /// Sends a new challenge and waits for its answer.
