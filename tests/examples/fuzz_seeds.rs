@@ -1,6 +1,11 @@
 //! Writes seeds for the fuzz targets below a folder: parts of the vectors and of forged answers, for each target a folder.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::as_conversions, reason = "tests")]
 
+#[path = "fuzz_seeds/image.rs"]
+mod image;
+#[path = "fuzz_seeds/ledger.rs"]
+mod ledger;
+
 use garant_api::spec::{Ensure, Spec};
 use garant_attest::{
     cbor::{self, Bytes, Bytes32, CborError},
@@ -46,6 +51,7 @@ fn main() {
     forged(&mut put);
     custody(&mut put);
     geographic(&mut put);
+    ledger::entries(&mut put);
     put("tlog", TLOG_PROOF.as_bytes());
     let spec: Spec = toml::from_str(include_str!("../../agent/cli/src/vm/spec.example.toml")).unwrap();
     put("vm_request", &spec.canonical());
@@ -136,7 +142,7 @@ fn forged(put: &mut impl FnMut(&str, &[u8])) {
     for world in (0..20).map(|_| share_oracle::random(&mut source)) {
         put("holdings", &cbor::encode(world.statement().claims()).unwrap());
     }
-    put("image", &unified_image());
+    put("image", &image::unified());
     put("smbios", &smbios());
     put("tpm", &tpm_answers());
 }
@@ -335,44 +341,6 @@ fn tpm_answers() -> Vec<u8> {
     [&[4, size, 0, 0x80, 0x01, 0, 0, 0, size, 0, 0, 0, 0][..], &body].concat()
 }
 
-/// A unified kernel image that has nothing inside, as small as may be.
-fn unified_image() -> Vec<u8> {
-    let kernel = image(&[(".text", b"Linux initrd LOADED_IMAGE::LoadOptions")]);
-    image(&[
-        (".sdmagic", b"#### LoaderInfo: systemd-stub 252.39 ####"),
-        (".osrel", b"ID=debian"),
-        (".cmdline", b"quiet"),
-        (".initrd", b"cpio"),
-        (".linux", &kernel),
-    ])
-}
-
-/// A PE32+ file with these sections.
-fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
-    let u32_at = |file: &mut Vec<u8>, at: usize, value: usize| {
-        file[at..at + 4].copy_from_slice(&u32::try_from(value).unwrap().to_le_bytes());
-    };
-    let headers_bytes = (328 + sections.len() * 40).next_multiple_of(512);
-    let mut file = vec![0; headers_bytes];
-    file[..2].copy_from_slice(b"MZ");
-    file[60] = 64;
-    file[64..72].copy_from_slice(&[b'P', b'E', 0, 0, 0x64, 0x86, u8::try_from(sections.len()).unwrap(), 0]);
-    file[84] = 240;
-    u32_at(&mut file, 88, 0x20b);
-    u32_at(&mut file, 88 + 60, headers_bytes);
-    u32_at(&mut file, 88 + 108, 16);
-    for (at, (name, content)) in (328..).step_by(40).zip(sections) {
-        file[at..at + name.len()].copy_from_slice(name.as_bytes());
-        let raw_at = file.len();
-        u32_at(&mut file, at + 8, content.len());
-        u32_at(&mut file, at + 16, content.len().next_multiple_of(512));
-        u32_at(&mut file, at + 20, raw_at);
-        file.extend(*content);
-        file.resize(file.len().next_multiple_of(512), 0);
-    }
-    file
-}
-
 /// Every table and most keys that a policy knows.
 const POLICY: &str = r#"
 roots = ["silicon", "test"]
@@ -394,4 +362,7 @@ cmdline = "quiet"
 pcr = 4
 name = "loader"
 digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+[workload]
+kernels = ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+initrds = ["none"]
 "#;

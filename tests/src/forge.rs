@@ -7,7 +7,7 @@ use garant_attest::{
     cbor::{self, Bytes, Bytes32},
     engine::{Digest, Engine, sha256},
     evidence::{self, Evidence, ImaPart, LedgerPart, NodeClaims, QuotePart, Record, SessionKeys, VouchedKey},
-    ledger::{self, Commit, EntryZero},
+    ledger::{self, Commit, Entry, EntryZero},
     merkle::Tree,
     verify::Challenge,
     wire::{self, Answer, CachedState, Kind, Tie},
@@ -99,6 +99,22 @@ impl Node {
         self.banks = vec![(Hash::Sha1, vec![]), (Hash::Sha256, values), (Hash::Sha384, vec![]), (Hash::Sha512, vec![])];
     }
 
+    /// Commits to all of these entries, as many at a time, and boots anew with them.
+    pub fn commit(&mut self, entries: &[Entry], at_a_time: usize) {
+        let mut first = 1u64;
+        self.commits.clear();
+        for group in entries.chunks(at_a_time) {
+            let next = first + group.len() as u64;
+            let digests: Vec<[u8; 32]> =
+                group.iter().map(|entry| entry.digest(&FastEngine).expect("encodable")).collect();
+            self.commits.extend(first.to_be_bytes());
+            self.commits.extend((next - 1).to_be_bytes());
+            self.commits.extend(sha256(&FastEngine, &[digests.as_flattened()]));
+            first = next;
+        }
+        self.boot();
+    }
+
     /// A challenge as this crate's tests send it.
     pub fn challenge(kind: Kind) -> Challenge {
         Challenge { kind, nonce: [21; 32], binder: if kind == Kind::None { [0; 32] } else { [22; 32] } }
@@ -127,13 +143,18 @@ impl Node {
 
     /// A cached answer: the quote is over another batch, F signs this challenge.
     pub fn cached(&self, challenge: &Challenge) -> Vec<u8> {
+        self.cached_at(challenge, (self.commits.len() / Commit::BYTES) as u64)
+    }
+
+    /// The same, where the ledger is at this commit by now.
+    pub fn cached_at(&self, challenge: &Challenge, commit: u64) -> Vec<u8> {
         let root = [77; 32];
         let (attest, signature) = self.quote(root);
         let quote_digest = sha256(&FastEngine, &[&attest, &signature]);
-        let state = CachedState { quote_digest, commit: 0, head: [0; 32], ima_count: 0 };
+        let state = CachedState { quote_digest, commit, head: [0; 32], ima_count: 0 };
         let message = wire::answer_statement(challenge.kind, &challenge.nonce, &challenge.binder, &state);
         let signature = self.session_key.sign(&message.expect("encodable")).to_bytes();
-        let tie = Tie::Cached(0, Bytes32::new([0; 32]), 0, serde_bytes::ByteArray::new(signature));
+        let tie = Tie::Cached(commit, Bytes32::new([0; 32]), 0, serde_bytes::ByteArray::new(signature));
         encode(&Answer::new(challenge.kind, tie, &self.evidence(root)))
     }
 
