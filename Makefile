@@ -16,9 +16,11 @@ say = @printf '==> %s\n'
 
 # C parts of static builds need no second compiler: gcc with musl's flags will do.
 export CC_x86_64_unknown_linux_musl = gcc
-# Panic messages name source files: the same names whoever builds, wherever the registry lies.
+# Panic messages name source files: the same names whoever builds, wherever the registry lies. A panic aborts, so that
+# nothing unwinds; relocations are packed (musl 1.2.4 and later unpack them).
 CARGO_HOME ?= $(HOME)/.cargo
-export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS = --remap-path-prefix=$(CARGO_HOME)=/cargo
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS = --remap-path-prefix=$(CARGO_HOME)=/cargo \
+    -Cforce-unwind-tables=no -Clink-arg=-Wl,-z,pack-relative-relocs
 
 .PHONY: help deps build demo quick test soak check arrows fuzz bench image uki territory
 

@@ -156,3 +156,54 @@ pub const IMAGES_REMEMBERED: usize = 1024;
 
 /// Bytes of a disk that can be written to: what one cluster of L1 entries maps (8,192 of 512 MiB each).
 pub const OVERLAID_BYTES: u64 = 4 << 40;
+
+/// Arguments of one VMM: QEMU takes about four for each of at most 8 disks, and 60 others.
+pub const VMM_ARGUMENTS: usize = 256;
+
+/// Bytes of one argument of a VMM: a command line is the longest, 2 KiB.
+pub const VMM_ARGUMENT_BYTES: usize = 4096;
+
+/// Bytes of one request to the keeper about VMMs; Linux carries messages of up to 208 KiB (net.core.wmem_default).
+pub const VMM_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// VMMs of one node, each with a user of its own: what systemd's range of dynamic users has left above [`SERVER_USER`].
+pub const VMMS: u32 = 512;
+
+/// User and group of the first VMM; each that runs has another.
+pub const FIRST_VMM_USER: u32 = SERVER_USER + 1;
+
+/// Bytes of one record of the journal: a spec at all its limits, as JSON, is 6 KB.
+pub const JOURNAL_RECORD_BYTES: usize = 64 * 1024;
+
+/// Commits of one boot, 48 bytes each: what evidence carries of them is 4 MiB, and a reader keeps half of that.
+pub const LEDGER_COMMITS: usize = 40_000;
+
+/// Events of VMs that are kept for whoever reads them late: a minute of a hundred starts a second.
+pub const VM_EVENTS: usize = 16_384;
+
+/// VMs that are gone and still known, 1 KiB each.
+pub const VMS_FORGOTTEN: usize = 1024;
+
+/// Requests that wait for one VM.
+pub const VM_ORDERS_WAITING: usize = 16;
+
+/// How long a VMM may take to build its machine and answer: 40 ms alone, seconds on a node that starts hundreds.
+pub const VMM_READY: Duration = Duration::from_secs(30);
+
+/// How long a VMM may take for one command.
+pub const QMP_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long a killed VMM may take to be gone: 32 ms with its memory and network (measured), more under load.
+pub const VMM_END: Duration = Duration::from_secs(10);
+
+/// What is kept of a VMM's own words.
+pub const VMM_LOG_BYTES: usize = 1024;
+
+/// How long a guest is given to stop where nobody says.
+pub const STOP_GRACE_USUAL: Duration = Duration::from_secs(30);
+
+/// How long a question for events waits for one.
+pub const EVENTS_WAIT: Duration = Duration::from_secs(25);
+
+/// VMs that a configuration may allow.
+pub const VMS: usize = 2048;

@@ -1,7 +1,8 @@
 //! The configuration, as the locked-down server reads it. The keeper hashes the same bytes unread: entry 0 covers them, so
 //! whoever verifies the node knows every option, and none names a program.
 
-use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS};
+use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS, VMS};
+use garant_api::spec::Accelerator;
 use garant_attest::evidence::{Degrees, Location};
 use garant_hw::tpm::templates::EK_TEMPLATES;
 use serde::Deserialize;
@@ -37,6 +38,29 @@ pub struct Configuration {
     pub statements: StatementFiles,
     /// Where the node is to say that it is.
     pub location: Option<ClaimedLocation>,
+    /// What VMs the node runs. Left out: none.
+    pub vms: Option<VmOptions>,
+}
+
+/// What VMs a node runs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmOptions {
+    /// The store of images, which `garant image add` fills: files named by their SHA-256 below `sha256`.
+    pub images: PathBuf,
+    /// What may run vCPUs, the first where a VM does not say: `kvm`, `tcg` (software, slow).
+    pub accelerators: Vec<Accelerator>,
+    /// Memory of all VMs together.
+    pub memory_mib: u64,
+    /// VMs that may be defined.
+    #[serde(default = "VmOptions::usual_count")]
+    pub count: usize,
+}
+
+impl VmOptions {
+    fn usual_count() -> usize {
+        256
+    }
 }
 
 /// A landmark.
@@ -143,6 +167,8 @@ pub enum ConfigError {
         /// Landmarks found.
         found: usize,
     },
+    /// VMs that nothing could run, or more than are kept.
+    Vms,
     /// More keys than are kept.
     TooManyKeys {
         /// Keys found.
@@ -164,6 +190,9 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::TooManyLandmarks { found } => {
                 write!(f, "{found} landmarks, at most {LANDMARKS} are gone to: name the nearest")
+            }
+            ConfigError::Vms => {
+                write!(f, "[vms]: name at least one of kvm and tcg as accelerators, and a count of at most {VMS}")
             }
             ConfigError::TooManyKeys { found } => {
                 write!(
@@ -192,6 +221,11 @@ impl Configuration {
         let found = configuration.landmark.len();
         if found > LANDMARKS {
             return Err(ConfigError::TooManyLandmarks { found });
+        }
+        if let Some(vms) = &configuration.vms
+            && (vms.accelerators.is_empty() || vms.count > VMS)
+        {
+            return Err(ConfigError::Vms);
         }
         let found = configuration.known_keys().count();
         if found > LISTED_KEYS { Err(ConfigError::TooManyKeys { found }) } else { Ok(configuration) }
@@ -228,6 +262,7 @@ impl Default for Configuration {
             timing_listen: None,
             statements: StatementFiles::default(),
             location: None,
+            vms: None,
         }
     }
 }
@@ -339,7 +374,8 @@ mod tests {
         // The names of all fields, from the struct itself.
         let unknown = |table: &str| refused(&format!("{table}nonsense = 1"));
         let mut checked = 0;
-        let tables = ["", "[[push]]\n", "[[ek_certificate]]\n", "[[landmark]]\n", "[statements]\n", "[location]\n"];
+        let tables =
+            ["", "[[push]]\n", "[[ek_certificate]]\n", "[[landmark]]\n", "[statements]\n", "[location]\n", "[vms]\n"];
         for message in tables.map(unknown) {
             let names = message.split('`').skip(3).step_by(2);
             for name in names {
@@ -351,7 +387,7 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 24, "the message no longer lists the options");
+        assert_eq!(checked, 29, "the message no longer lists the options");
     }
 
     #[test]

@@ -10,12 +10,10 @@ use garant_attest::{
         AK_TYPE, EAT_TYPE, Evidence, IMA_TYPE, ImaPart, KEY_TYPE, LEDGER_TYPE, LOG_TYPE, LedgerPart, NodeClaims,
         PCRS_TYPE, PROFILE, PcrPart, QUOTE_TYPE, QuotePart, Record, SessionKeys,
     },
-    ledger,
     merkle::Node,
     wire::{Answer, Kind, Tie},
 };
 use garant_channel::engine::FastEngine;
-use garant_hw::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
 /// The parts that stay the same while the server runs.
@@ -23,8 +21,7 @@ pub struct Fixed {
     ak: Vec<u8>,
     claims: Vec<u8>,
     claims_digest: [u8; 32],
-    ledger: Vec<u8>,
-    head: [u8; 32],
+    entry_zero: Vec<u8>,
     log: Option<(Vec<u8>, [u8; 32])>,
 }
 
@@ -37,13 +34,11 @@ impl Fixed {
         log: Option<Vec<u8>>,
     ) -> Result<Fixed, CborError> {
         let claims = cbor::encode(claims)?;
-        let (head, _) = ledger::replay(&FastEngine, Hash::Sha256, entry_zero, std::iter::empty())?;
         Ok(Fixed {
             ak: ak.to_vec(),
             claims_digest: digest(&claims),
             claims,
-            ledger: cbor::encode(&LedgerPart(Bytes::new(entry_zero), Bytes::new(&[])))?,
-            head: head.as_bytes().try_into().unwrap_or_default(),
+            entry_zero: entry_zero.to_vec(),
             log: log.map(|log| (digest(&log), log)).map(|(digest, log)| (log, digest)),
         })
     }
@@ -51,11 +46,6 @@ impl Fixed {
     /// What the quote's extraData covers of the claims.
     pub fn claims_digest(&self) -> &[u8; 32] {
         &self.claims_digest
-    }
-
-    /// Number and head of the ledger: entry 0 alone.
-    pub fn ledger_now(&self) -> (u64, [u8; 32]) {
-        (0, self.head)
     }
 
     /// Whether the asker holds the boot log.
@@ -79,17 +69,20 @@ pub struct Collection {
     quote_digest: [u8; 32],
     keys: Vec<u8>,
     pcrs: Vec<u8>,
+    /// The commits that the quoted PCR holds.
+    commits: Vec<u8>,
     /// Bytes of the IMA list that was there after the quote.
     ima_bytes: usize,
     encoded: Mutex<Vec<(Wish, Shared)>>,
 }
 
 impl Collection {
-    /// From a quote over this root, with the keys that were listed when it began.
+    /// From a quote over this root, with the keys that were listed and the commits that were extended when it began.
     pub fn new(
         quote: &QuoteWithValues,
         root: &Node,
         keys: &SessionKeys,
+        commits: Vec<u8>,
         ima_bytes: usize,
     ) -> Result<Collection, CborError> {
         let part = QuotePart(Bytes::new(&quote.attest), Bytes::new(&quote.signature), Bytes32::new(*root));
@@ -99,6 +92,7 @@ impl Collection {
             quote_digest: sha256(&FastEngine, &[&quote.attest, &quote.signature]),
             keys: cbor::encode(keys)?,
             pcrs: cbor::encode(&pcrs)?,
+            commits,
             ima_bytes,
             encoded: Mutex::new(Vec::new()),
         })
@@ -131,6 +125,7 @@ impl Collection {
             cbor::encode(&ImaPart(first, Bytes::new(entries)))
         });
         let ima = ima.transpose()?;
+        let ledger = cbor::encode(&LedgerPart(Bytes::new(&fixed.entry_zero), Bytes::new(&self.commits)))?;
         let log = fixed
             .log
             .as_ref()
@@ -143,7 +138,7 @@ impl Collection {
             log,
             pcrs: Record::whole(PCRS_TYPE, &self.pcrs),
             quote: Record::whole(QUOTE_TYPE, &self.quote),
-            ledger: Record::whole(LEDGER_TYPE, &fixed.ledger),
+            ledger: Record::whole(LEDGER_TYPE, &ledger),
             profile: PROFILE,
         })
     }
@@ -209,7 +204,7 @@ mod tests {
         };
         let fixed = Fixed::new(&[1], &claims, b"entry 0", Some(vec![2; 1000])).unwrap();
         let quote = QuoteWithValues { attest: vec![3], signature: vec![4], values: std::sync::Arc::default() };
-        (fixed, Collection::new(&quote, &[5; 32], &SessionKeys::new(), 100 * IMA_ENTRY_BYTES).unwrap())
+        (fixed, Collection::new(&quote, &[5; 32], &SessionKeys::new(), Vec::new(), 100 * IMA_ENTRY_BYTES).unwrap())
     }
 
     /// How many different copies of the evidence a thousand askers get, each with a wish of its own.

@@ -2,11 +2,13 @@
 //! signature over a session key.
 //!
 //! The link to the keeper is the server's standard input, the TPM its standard output; both become /dev/null once they are
-//! taken. Messages have fixed lengths: the keeper reads 33 bytes and nothing else from its child.
+//! taken. Messages have fixed lengths: the keeper reads 33 bytes from its child, and beside them what `vm::link` has.
 
 use crate::{
     budget::{CONFIGURATION_BYTES, ENTRY_ZERO_BYTES, KEEPER_ANSWER},
+    descriptors,
     tpm_device::TpmDevice,
+    vm::link::VmLink,
 };
 use nix::unistd::{dup2_stdin, dup2_stdout};
 use std::{
@@ -14,7 +16,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +36,10 @@ pub struct Inherited {
     pub tpm: TpmDevice,
     /// The way to the keeper.
     pub keeper: KeeperLink,
+    /// The way to its VMMs.
+    pub vmms: VmLink,
+    /// What servers of this boot wrote down: a file in memory that the keeper holds.
+    pub journal: File,
 }
 
 impl Inherited {
@@ -57,9 +63,13 @@ impl Inherited {
         link.read_exact(&mut ledger_pcr)?;
         let entry_zero = read_sized(&mut link, ENTRY_ZERO_BYTES)?;
         let configuration = read_sized(&mut link, CONFIGURATION_BYTES)?;
+        let (_, descriptors) = descriptors::receive(&link, &mut [0; 1])?;
+        let [vmms, journal] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| io::ErrorKind::InvalidData)?;
+        let (vmms, journal) = (VmLink::new(vmms)?, File::from(journal));
         let [ledger_pcr] = ledger_pcr;
         let keeper = KeeperLink { link: Arc::new(Mutex::new(link)) };
-        Ok(Inherited { configuration, entry_zero, boot_key, ledger_pcr, tpm: TpmDevice::new(tpm)?, keeper })
+        let tpm = TpmDevice::new(tpm)?;
+        Ok(Inherited { configuration, entry_zero, boot_key, ledger_pcr, tpm, keeper, vmms, journal })
     }
 }
 
@@ -79,6 +89,11 @@ pub fn send_first(
         message.extend(part);
     }
     link.write_all(&message)
+}
+
+/// What the keeper sends after that: the way to its VMMs, and the journal.
+pub fn send_descriptors(link: &UnixStream, vmms: BorrowedFd<'_>, journal: BorrowedFd<'_>) -> io::Result<()> {
+    descriptors::send(link, &[0], &[vmms, journal])
 }
 
 fn read_sized(link: &mut UnixStream, limit_bytes: usize) -> io::Result<Vec<u8>> {
@@ -217,6 +232,7 @@ mod tests {
     fn the_server_gets_the_configuration_and_entry_0_byte_for_byte() {
         let (mut keeper, server) = pair();
         send_first(&mut keeper, &[7; 32], 15, b"entry 0", b"listen = []").unwrap();
+        send_descriptors(&keeper, keeper.as_fd(), keeper.as_fd()).unwrap();
         let inherited = Inherited::receive(server, any_tpm()).unwrap();
         assert_eq!((inherited.boot_key, inherited.ledger_pcr), ([7; 32], 15));
         assert_eq!((&inherited.entry_zero[..], &inherited.configuration[..]), (&b"entry 0"[..], &b"listen = []"[..]));
@@ -248,6 +264,7 @@ mod tests {
     fn a_refusal_is_no_signature() {
         let (mut keeper, server) = pair();
         send_first(&mut keeper, &[7; 32], 15, b"", b"").unwrap();
+        send_descriptors(&keeper, keeper.as_fd(), keeper.as_fd()).unwrap();
         let link = Inherited::receive(server, any_tpm()).unwrap().keeper;
         keeper.write_all(&vouched(None)).unwrap();
         assert!(matches!(link.vouch(&[1; 32]), Err(LinkError::Refused)));

@@ -1,18 +1,22 @@
-//! The keeper: makes B and entry 0, starts the server and starts it again, and signs one thing, `garant/key/1` over a
-//! session key of its own child. It reads requests of 33 bytes and nothing else from outside.
+//! The keeper: makes B and entry 0, starts the server and starts it again, starts VMMs, and signs one thing, `garant/key/1`
+//! over a session key of its own child. It reads requests of 33 bytes, and those about VMMs, and nothing else from outside.
 
+mod boot_key;
+mod vmms;
+
+use self::{
+    boot_key::{BootKey, Vouches},
+    vmms::Vmms,
+};
 use crate::{
-    budget::{
-        RESTART_PAUSE_LONGEST, RESTART_PAUSE_SHORTEST, SERVER_SETTLED, SERVER_STOP, VOUCH_INTERVAL, VOUCHES_SAVED,
-    },
+    budget::{RESTART_PAUSE_LONGEST, RESTART_PAUSE_SHORTEST, SERVER_SETTLED, SERVER_STOP},
     entry_zero::{self, EntryError, LedgerPcr},
     inherited::{self, Request, vouched},
     mor, notify,
     tpm_device::{TpmAddress, TpmDevice},
 };
 use aws_lc_rs::digest;
-use garant_attest::{ledger::EntryZero, wire};
-use garant_channel::key::SigningKey;
+use garant_attest::ledger::EntryZero;
 use garant_hw::tpm::Tpm;
 use nix::{
     errno::Errno,
@@ -23,6 +27,10 @@ use nix::{
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
+};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
 };
 use std::{
     fmt,
@@ -102,6 +110,8 @@ pub struct Keeper {
     orders: Orders,
     boot_key: BootKey,
     entry_zero: Vec<u8>,
+    /// What servers of this boot write down for their successors: in memory, since it ends with the boot.
+    journal: OwnedFd,
 }
 
 impl Keeper {
@@ -117,7 +127,9 @@ impl Keeper {
         let entry_zero = entry_zero::extend(&mut tpm, orders.ledger_pcr, &entry).map_err(KeeperError::Entry)?;
         log::info!("entry 0 extended pcr={} boot={}", orders.ledger_pcr.number(), hexadecimal(&sha256(&entry_zero)));
         mor::request_wipe();
-        Ok(Keeper { orders, boot_key, entry_zero })
+        let journal = memfd_create("garant-journal", MemfdFlags::CLOEXEC);
+        let journal = journal.map_err(|errno| system("make room for the journal", errno.into()))?;
+        Ok(Keeper { orders, boot_key, entry_zero, journal })
     }
 
     /// Keeps a server running until SIGTERM or SIGINT.
@@ -136,24 +148,8 @@ impl Keeper {
             }
             keeping.reap();
             keeping.serve_requests();
+            keeping.serve_vmms();
         }
-    }
-}
-
-/// B. It signs session keys and nothing else.
-struct BootKey(SigningKey);
-
-impl BootKey {
-    fn generate() -> Option<BootKey> {
-        SigningKey::generate().ok().map(BootKey)
-    }
-
-    fn public(&self) -> [u8; 32] {
-        self.0.public()
-    }
-
-    fn vouch(&self, session_key: &[u8; 32]) -> [u8; 64] {
-        self.0.sign(&wire::key_statement(session_key))
     }
 }
 
@@ -164,11 +160,14 @@ struct Keeping<'k> {
     start_at: Instant,
     pause: Duration,
     vouches: Vouches,
+    vmms: Vmms,
 }
 
 struct Server {
     pid: Pid,
     link: UnixStream,
+    /// Its requests about VMMs.
+    vmms: OwnedFd,
     received: Vec<u8>,
     started: Instant,
 }
@@ -176,7 +175,8 @@ struct Server {
 impl Keeping<'_> {
     fn new(keeper: &Keeper) -> Keeping<'_> {
         let now = Instant::now();
-        Keeping { keeper, server: None, start_at: now, pause: RESTART_PAUSE_SHORTEST, vouches: Vouches::new(now) }
+        let vouches = Vouches::new(now);
+        Keeping { keeper, server: None, start_at: now, pause: RESTART_PAUSE_SHORTEST, vouches, vmms: Vmms::default() }
     }
 
     /// Starts a server where none runs and its time has come. A TPM that cannot be opened is tried again.
@@ -207,6 +207,7 @@ impl Keeping<'_> {
         let timeout = match &self.server {
             Some(server) => {
                 watched.push(PollFd::new(server.link.as_fd(), PollFlags::POLLIN));
+                watched.push(PollFd::new(server.vmms.as_fd(), PollFlags::POLLIN));
                 PollTimeout::NONE
             }
             None => {
@@ -227,6 +228,8 @@ impl Keeping<'_> {
             if self.server.as_ref().is_some_and(|server| Some(server.pid) == ended.pid()) {
                 log::warn!("server ended: {ended:?}; next in {:?}", self.pause);
                 self.ended();
+            } else if let Some(pid) = ended.pid() {
+                self.vmms.ended(pid);
             }
         }
     }
@@ -254,15 +257,32 @@ impl Keeping<'_> {
             Ok(())
         });
         if let Err(error) = served {
-            log::warn!("server pid={} killed: {error}", server.pid);
-            // The pid is still ours: nobody has reaped it.
-            let _ = kill(server.pid, Signal::SIGKILL);
-            wait_for_end(server.pid, SERVER_STOP);
-            self.ended();
+            self.dismiss(&error);
         }
     }
 
+    /// The same for requests about VMMs.
+    fn serve_vmms(&mut self) {
+        while let Some(server) = &self.server {
+            match self.vmms.serve(server.vmms.as_fd()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.dismiss(&error),
+            }
+        }
+    }
+
+    fn dismiss(&mut self, error: &io::Error) {
+        let Some(server) = &self.server else { return };
+        log::warn!("server pid={} killed: {error}", server.pid);
+        // The pid is still ours: nobody has reaped it.
+        let _ = kill(server.pid, Signal::SIGKILL);
+        wait_for_end(server.pid, SERVER_STOP);
+        self.ended();
+    }
+
     fn stop(&mut self) {
+        self.vmms.kill_all();
         let Some(server) = self.server.take() else { return };
         let _ = kill(server.pid, Signal::SIGTERM);
         if !wait_for_end(server.pid, SERVER_STOP) {
@@ -295,32 +315,13 @@ impl Server {
     }
 }
 
-/// How many session keys may still be vouched for: a server that was taken over gets no more than it needs.
-struct Vouches {
-    saved: u32,
-    since: Instant,
-}
-
-impl Vouches {
-    fn new(now: Instant) -> Vouches {
-        Vouches { saved: VOUCHES_SAVED, since: now }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        while let Some(next) = self.since.checked_add(VOUCH_INTERVAL).filter(|next| *next <= now) {
-            self.since = next;
-            self.saved = self.saved.saturating_add(1).min(VOUCHES_SAVED);
-        }
-        let left = self.saved.checked_sub(1);
-        self.saved = left.unwrap_or_default();
-        left.is_some()
-    }
-}
-
 /// A server from our own binary, with the link as standard input, the TPM, opened anew, as standard output, and no
 /// environment.
 fn start_server(keeper: &Keeper) -> io::Result<Server> {
     let (ours, theirs) = UnixStream::pair()?;
+    let (vmms, their_vmms) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // A server that takes no answers must not stop its keeper.
+    rustix::io::ioctl_fionbio(&vmms, true)?;
     let tpm = keeper.orders.tpm.open()?;
     let child = Command::new("/proc/self/exe")
         .arg0("garantd")
@@ -330,7 +331,7 @@ fn start_server(keeper: &Keeper) -> io::Result<Server> {
         .stdout(Stdio::from(tpm))
         .spawn()?;
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-    let mut server = Server { pid, link: ours, received: Vec::new(), started: Instant::now() };
+    let mut server = Server { pid, link: ours, vmms, received: Vec::new(), started: Instant::now() };
     // A child that dies at once is reaped like any other.
     let sent = inherited::send_first(
         &mut server.link,
@@ -338,7 +339,8 @@ fn start_server(keeper: &Keeper) -> io::Result<Server> {
         keeper.orders.ledger_pcr.number(),
         &keeper.entry_zero,
         &keeper.orders.configuration,
-    );
+    )
+    .and_then(|()| inherited::send_descriptors(&server.link, their_vmms.as_fd(), keeper.journal.as_fd()));
     if let Err(error) = sent {
         log::warn!("server pid={pid} took no orders: {error}");
     }
@@ -394,31 +396,4 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
-    use super::*;
-
-    #[test]
-    fn a_server_gets_no_more_session_keys_than_it_needs() {
-        let start = Instant::now();
-        let mut vouches = Vouches::new(start);
-        let granted = (0..1000).filter(|_| vouches.take(start)).count();
-        assert_eq!(granted, usize::try_from(VOUCHES_SAVED).unwrap());
-        assert!(!vouches.take(start + VOUCH_INTERVAL / 2));
-        assert!(vouches.take(start + VOUCH_INTERVAL));
-        assert!(!vouches.take(start + VOUCH_INTERVAL));
-    }
-
-    #[test]
-    fn b_signs_a_labelled_session_key_and_nothing_bare() {
-        use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-        let key = BootKey::generate().unwrap();
-        let signature = key.vouch(&[5; 32]);
-        let public = UnparsedPublicKey::new(&ED25519, key.public());
-        assert!(public.verify(&wire::key_statement(&[5; 32]), &signature).is_ok());
-        assert!(public.verify(&[5; 32], &signature).is_err());
-    }
 }

@@ -3,11 +3,13 @@
 pub mod batch;
 pub mod budget;
 pub mod config;
+pub mod descriptors;
 pub mod entry_zero;
 pub mod evidence;
 pub mod inherited;
 pub mod keeper;
 pub mod landmarks;
+pub mod ledger;
 pub mod listen;
 pub mod lockdown;
 pub mod logging;
@@ -29,3 +31,4 @@ pub mod tpm_device;
 pub mod tpm_queue;
 pub mod tpm_task;
 pub mod vm;
+pub mod vmm;

@@ -6,7 +6,7 @@ use crate::{
     routes::{Channel, Node},
     server::ServerError,
 };
-use garant_attest::{budget::CREDENTIAL_BYTES, wire::Kind};
+use garant_attest::wire::Kind;
 use garant_channel::{
     binder::{NO_BINDER, binder},
     error::ChannelError,
@@ -160,7 +160,7 @@ pub(crate) async fn serve_channel<S>(node: &Node, channel: &Channel, stream: S) 
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    http::serve(stream, CREDENTIAL_BYTES, |request| node.answer(channel, request)).await
+    http::serve(stream, channel.body_bytes(), |request| node.answer(channel, request)).await
 }
 
 /// Strangers' broken connections are their own affair; they are counted by whoever wants to, at level debug.

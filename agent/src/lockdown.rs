@@ -1,8 +1,8 @@
 //! The server locks itself in before the first outside byte: no new privileges, no capabilities, another user, Landlock for
 //! files, ports and signals, and a list of system calls.
 //!
-//! Whoever takes the server over can speak with its descriptors: the TPM, its sockets, the keeper's 33 bytes. It cannot
-//! start a program, open a device or a file that is not listed, or reach another process.
+//! Whoever takes the server over can speak with its descriptors: the TPM, its sockets, its VMMs, the keeper's few requests.
+//! It cannot start a program but QEMU by the keeper, open a device or a file that is not listed, or reach another process.
 
 use crate::{
     budget::SERVER_USER,
@@ -49,6 +49,7 @@ impl Needs {
         let connect: Vec<u16> = dialled.map(Endpoint::port).collect();
         let mut read = if connect.is_empty() { Vec::new() } else { RESOLVER_FILES.map(PathBuf::from).to_vec() };
         read.extend(configuration.statements.folder.clone());
+        read.extend(configuration.vms.as_ref().map(|vms| vms.images.clone()));
         Needs { read, write: configuration.state_dir.clone(), connect }
     }
 }

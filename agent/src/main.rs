@@ -1,4 +1,4 @@
-//! The command line of `garantd`: the keeper by default, `check-config`, and `server`, which only a keeper starts.
+//! The command line of `garantd`: the keeper by default, `check-config`, and `server` and `vmm`, which only a keeper starts.
 
 use garantd::{
     budget::CONFIGURATION_BYTES,
@@ -8,6 +8,7 @@ use garantd::{
     keeper::{Keeper, Orders},
     logging, pid1, server,
     tpm_device::TpmAddress,
+    vmm,
 };
 use lexopt::prelude::*;
 use std::{
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
 enum Mode {
     Keep(Options),
     Server,
+    Vmm(u32),
     CheckConfig(PathBuf),
     Print(String),
 }
@@ -67,6 +69,7 @@ impl Mode {
                 Long("help") | Short('h') => return Ok(Mode::Print(HELP.to_owned())),
                 Long("version") | Short('V') => return Ok(Mode::Print(format!("garantd {VERSION}\n"))),
                 Value(word) if word == "server" => return Ok(Mode::Server),
+                Value(word) if word == "vmm" => return Ok(Mode::Vmm(words.value()?.parse()?)),
                 Value(word) if word == "check-config" => return Ok(Mode::CheckConfig(words.value()?.into())),
                 other => return Err(other.unexpected().into()),
             }
@@ -84,6 +87,7 @@ impl Mode {
                 server::run(Inherited::take()?)?;
                 Ok(ExitCode::SUCCESS)
             }
+            Mode::Vmm(user) => match vmm::become_vmm(user)? {},
             Mode::CheckConfig(path) => check_config(&path),
             Mode::Print(text) => {
                 io::stdout().write_all(text.as_bytes())?;

@@ -5,6 +5,7 @@ use crate::{
     batch::{self, Batch, Quote, Waiting},
     budget::CHALLENGE_LIFE,
     evidence::{Collection, Fixed, Wish, answer_head},
+    ledger::{Extended, Ledger},
     session::{Session, Sessions},
     sources::Ima,
     tpm_chip::QuoteWithValues,
@@ -28,6 +29,7 @@ use tokio::{sync::oneshot, time::timeout};
 pub struct Quoting {
     tpm: TpmClient,
     fixed: Fixed,
+    ledger: Ledger,
     ima: Option<Mutex<Ima>>,
     shared: Mutex<Shared>,
 }
@@ -58,6 +60,7 @@ struct Begun {
     batch: Batch<Reply>,
     keys: SessionKeys,
     session: SigningKey,
+    ledger: Extended,
 }
 
 /// Why an asker gets no evidence.
@@ -119,9 +122,9 @@ pub struct Challenge<'a> {
 
 impl Quoting {
     /// Nothing is quoted yet.
-    pub fn new(tpm: TpmClient, fixed: Fixed, ima: Option<Ima>, first: Session) -> Arc<Quoting> {
+    pub fn new(tpm: TpmClient, fixed: Fixed, ledger: Ledger, ima: Option<Ima>, first: Session) -> Arc<Quoting> {
         let shared = Shared { waiting: Waiting::default(), sessions: Sessions::new(first), last: None };
-        Arc::new(Quoting { tpm, fixed, ima: ima.map(Mutex::new), shared: Mutex::new(shared) })
+        Arc::new(Quoting { tpm, fixed, ledger, ima: ima.map(Mutex::new), shared: Mutex::new(shared) })
     }
 
     /// Puts a new F in place. The last quote is forgotten, since only the F that it names may sign over it.
@@ -152,7 +155,7 @@ impl Quoting {
     /// An answer by the last quote and F's signature over this challenge; `None` where F of now has no quote yet.
     pub fn cached(&self, challenge: Challenge<'_>, wish: Wish) -> Option<Result<(Vec<u8>, Bytes), NoQuote>> {
         let (key, quoted) = self.shared().last.clone()?;
-        let (commit, head) = self.fixed.ledger_now();
+        let Extended { count: commit, head, .. } = self.ledger.extended();
         let ima_count = self.ima.as_ref().map_or(0, |ima| lock(ima).count_now());
         let state = CachedState { quote_digest: quoted.collection.quote_digest(), commit, head, ima_count };
         let statement = wire::answer_statement(challenge.kind, challenge.nonce, challenge.binder, &state);
@@ -161,6 +164,11 @@ impl Quoting {
             let tie = Tie::Cached(commit, Bytes32::new(head), ima_count, signature);
             self.answer(challenge.kind, tie, &quoted, wish)
         }))
+    }
+
+    /// What this boot did.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Whether the asker of these digests holds the boot log.
@@ -205,14 +213,14 @@ impl Quoting {
         let session = shared.sessions.current().key().clone();
         let keys = shared.sessions.listed();
         let extra_data = wire::extra_data(&FastEngine, &batch.root(), &session.public(), self.fixed.claims_digest())?;
-        Ok((extra_data, Begun { batch, keys, session }))
+        Ok((extra_data, Begun { batch, keys, session, ledger: self.ledger.extended() }))
     }
 
     fn hand_out(&self, quote: &QuoteWithValues, begun: Begun) {
         let ima_bytes = self.ima.as_ref().map_or(0, |ima| lock(ima).refresh());
         let root = begun.batch.root();
         let (tree, replies) = begun.batch.into_parts();
-        let collection = match Collection::new(quote, &root, &begun.keys, ima_bytes) {
+        let collection = match Collection::new(quote, &root, &begun.keys, begun.ledger.commits, ima_bytes) {
             Ok(collection) => collection,
             Err(error) => return refuse(replies, &NoQuote::Encoding(error)),
         };

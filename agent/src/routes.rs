@@ -9,6 +9,7 @@ use crate::{
     statements::Carried,
     tpm_chip::{Credential, Endorsements},
     tpm_task::{Asker, TaskError, TpmClient},
+    vm::answers::Vms,
 };
 use bytes::{Buf, Bytes};
 use garant_attest::{
@@ -16,11 +17,16 @@ use garant_attest::{
     cbor::{self, Bytes32},
     ek::certificates_in_nv,
     evidence::VouchedKey,
+    ledger::Entry,
     wire::{
-        Ask, CredentialAnswer, CredentialChallenge, EkClaim, Fault, Identity, Kind, Mode, Refused, activation_statement,
+        Ask, CredentialAnswer, CredentialChallenge, EkClaim, Entries, Fault, Identity, Kind, LedgerAsk, Mode, Refused,
+        activation_statement,
     },
 };
-use garant_channel::http::{Answer, CBOR, Request, Then};
+use garant_channel::{
+    engine::FastEngine,
+    http::{Answer, CBOR, Request, Then},
+};
 use std::{
     fmt,
     sync::{
@@ -44,6 +50,8 @@ pub struct Node {
     pub missing: Option<String>,
     /// What others say of this node.
     pub carried: Arc<Carried>,
+    /// The VMs, where it runs any.
+    pub vms: Option<Vms>,
     endorsements: OnceCell<Arc<Endorsements>>,
     identity: OnceCell<Bytes>,
 }
@@ -64,6 +72,14 @@ impl Channel {
         Channel { kind, binder, peer, session, gave_evidence: AtomicBool::new(false) }
     }
 
+    /// How long a request's body may be here: only on this machine does anybody speak of VMs.
+    pub fn body_bytes(&self) -> usize {
+        match self.kind {
+            Kind::None => garant_api::budget::BODY_BYTES.max(budget::CREDENTIAL_BYTES),
+            _ => budget::CREDENTIAL_BYTES,
+        }
+    }
+
     /// Whether anybody got evidence here.
     pub fn gave_evidence(&self) -> bool {
         self.gave_evidence.load(Ordering::Relaxed)
@@ -79,6 +95,7 @@ impl Node {
         ak_public: Vec<u8>,
         missing: Option<String>,
         carried: Arc<Carried>,
+        vms: Option<Vms>,
     ) -> Node {
         Node {
             configuration,
@@ -87,6 +104,7 @@ impl Node {
             ak_public,
             missing,
             carried,
+            vms,
             endorsements: OnceCell::new(),
             identity: OnceCell::new(),
         }
@@ -94,6 +112,9 @@ impl Node {
 
     /// Answers one request of this connection.
     pub async fn answer(&self, channel: &Channel, request: Request) -> Answer {
+        if let Some(vms) = self.vms.as_ref().filter(|_| channel.kind == Kind::None && Vms::is_asked(&request.path)) {
+            return vms.answer(&request).await;
+        }
         let mut answer = match self.route(channel, &request).await {
             Ok(answer) => answer,
             Err(refusal) => refusal.into(),
@@ -114,14 +135,17 @@ impl Node {
             ("POST", "/v1/credential") => self.credential(channel, &request.body).await,
             ("POST", "/v1/evidence") => self.evidence(channel, &request.body).await,
             ("GET", "/v1/statements") => self.statements(),
+            ("POST", "/v1/ledger") => self.entries(channel, &request.body),
             ("GET", "/v1/health") => Ok(self.health()),
-            (_, "/v1/credential" | "/v1/evidence") => Err(Refusal::caller(405, "challenges are sent by POST")),
+            (_, "/v1/credential" | "/v1/evidence" | "/v1/ledger") => {
+                Err(Refusal::caller(405, "challenges and demands are sent by POST"))
+            }
             (_, "/v1/identity" | "/v1/statements" | "/v1/health") => {
                 Err(Refusal::caller(405, "identity, statements and health are read by GET"))
             }
             _ => Err(Refusal::caller(
                 404,
-                "the paths are /v1/identity, /v1/credential, /v1/evidence, /v1/statements and /v1/health",
+                "the paths are /v1/identity, /v1/credential, /v1/evidence, /v1/ledger, /v1/statements and /v1/health",
             )),
         }
     }
@@ -190,6 +214,22 @@ impl Node {
         let session_key = self.quoting.with_sessions(|sessions| sessions.current().key().public());
         let carried = self.carried.encode(&session_key).map_err(|_| Refusal::ours())?;
         Ok(Answer::new(200, CBOR, carried))
+    }
+
+    /// Bodies are for who asks on this machine and for verifiers that the configuration names; others see that something was
+    /// done, and when.
+    fn entries(&self, channel: &Channel, body: &[u8]) -> Result<Answer, Refusal> {
+        let first = LedgerAsk::decode(body).map_err(|error| Refusal::form(&error))?.1;
+        let asker = self.asker(channel);
+        let encode = |entry: &Entry| match asker {
+            Asker::Known => cbor::encode(&entry.open()),
+            Asker::Stranger => cbor::encode(&entry.hidden(&FastEngine)),
+        };
+        let sent = self.quoting.ledger().entries(first, budget::ENTRIES, encode);
+        let sent: Vec<Vec<u8>> = sent.into_iter().collect::<Result<_, _>>().map_err(|_| Refusal::ours())?;
+        let entries = sent.iter().map(|bytes| cbor::decode(bytes, budget::ENTRIES_BYTES)).collect::<Result<_, _>>();
+        let message = entries.ok().and_then(|entries| Entries::new(first, entries)).ok_or_else(Refusal::ours)?;
+        Ok(Answer::new(200, CBOR, cbor::encode(&message).map_err(|_| Refusal::ours())?))
     }
 
     fn health(&self) -> Answer {

@@ -8,6 +8,7 @@ use crate::{
     evidence::Fixed,
     inherited::{Inherited, KeeperLink, LinkError},
     landmarks::Surveyor,
+    ledger::{Ledger, LedgerError, Recovered},
     listen::Listeners,
     lockdown::{self, LockdownError, Needs},
     machine::Machine,
@@ -21,6 +22,7 @@ use crate::{
     tpm_chip::{Chip, ChipError},
     tpm_device::TpmDevice,
     tpm_task,
+    vm::{actor::Host, answers::Vms, board::Board, images::Store, link::VmLink, recovery, tsc},
 };
 use garant_attest::{
     cbor::CborError,
@@ -29,7 +31,7 @@ use garant_attest::{
 use garant_channel::key::SigningKey;
 use garant_hw::tpm::TpmError;
 use nix::sys::signal::SigSet;
-use std::{fmt, io, net::UdpSocket, sync::Arc, time::Duration};
+use std::{fmt, fs::File, io, net::UdpSocket, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -52,6 +54,8 @@ pub enum ServerError {
     TpmGone(Option<TpmError>),
     /// Evidence of ours cannot be encoded.
     Encoding(CborError),
+    /// What this boot did cannot be written down, or not extended.
+    Ledger(LedgerError),
     /// The system refuses something.
     System {
         /// What was tried.
@@ -71,6 +75,7 @@ impl fmt::Display for ServerError {
             ServerError::Tpm(_) => f.write_str("the TPM cannot be taken over"),
             ServerError::TpmGone(_) => f.write_str("the TPM is gone"),
             ServerError::Encoding(_) => f.write_str("evidence of ours cannot be encoded"),
+            ServerError::Ledger(_) => f.write_str("the ledger cannot go on"),
             ServerError::System { doing, .. } => write!(f, "cannot {doing}"),
         }
     }
@@ -88,6 +93,7 @@ impl std::error::Error for ServerError {
                 source.as_ref().map(|source| -> &(dyn std::error::Error + 'static) { source })
             }
             ServerError::Encoding(source) => Some(source),
+            ServerError::Ledger(source) => Some(source),
             ServerError::System { source, .. } => Some(source),
         }
     }
@@ -115,6 +121,11 @@ pub struct Server {
     ledger_pcr: u8,
     tpm: TpmDevice,
     keeper: KeeperLink,
+    vmms: VmLink,
+    journal: File,
+    /// What VMs are made of, where the node runs any.
+    images: Option<Store>,
+    tsc_khz: Option<u64>,
 }
 
 impl Server {
@@ -125,14 +136,32 @@ impl Server {
         let listeners = Listeners::bind(&configuration)?;
         let timing = (!configuration.landmark.is_empty()).then(|| timing::bind(configuration.timing_listen));
         let timing = timing.transpose().map_err(system("open a UDP port for landmarks"))?;
-        let Inherited { entry_zero, ledger_pcr, tpm, keeper, .. } = inherited;
-        Ok(Server { configuration, sources, listeners, timing, entry_zero, ledger_pcr, tpm, keeper })
+        let images = configuration.vms.as_ref().map(|vms| Store::open(&vms.images.join("sha256"))).transpose();
+        let images = images.map_err(|error| system("open the folder of images")(io::Error::other(error)))?;
+        let tsc_khz = tsc::host_khz();
+        let Inherited { entry_zero, ledger_pcr, tpm, keeper, vmms, journal, .. } = inherited;
+        Ok(Server {
+            configuration,
+            sources,
+            listeners,
+            timing,
+            entry_zero,
+            ledger_pcr,
+            tpm,
+            keeper,
+            vmms,
+            journal,
+            images,
+            tsc_khz,
+        })
     }
 
     /// Answers, with a new session key after each `renewal`, until the TPM or the keeper is gone.
     pub async fn serve(self, renewal: Duration) -> Result<(), ServerError> {
         let Sources { boot_log, ima, machine, ek_certificates, missing } = self.sources;
-        let chip = Chip::take(self.tpm, self.ledger_pcr).map_err(ServerError::Tpm)?.lend(ek_certificates);
+        let mut chip = Chip::take(self.tpm, self.ledger_pcr).map_err(ServerError::Tpm)?.lend(ek_certificates);
+        let value = chip.ledger_value().map_err(ServerError::Tpm)?;
+        let (ledger, recovered) = Ledger::open(self.journal, &self.entry_zero, &value).map_err(ServerError::Ledger)?;
         let ak_public = chip.ak_public().to_vec();
         let missing = (!missing.is_empty()).then(|| missing.join("; "));
         let location = self.configuration.location.map(Location::from);
@@ -141,10 +170,25 @@ impl Server {
         let (tpm, tpm_end) = tpm_task::start(chip).map_err(system("start the TPM's thread"))?;
         let session = Session::new(&self.keeper).map_err(ServerError::Session)?;
         let keys = watch::Sender::new(session.key().clone());
-        let quoting = Quoting::new(tpm.clone(), fixed, ima, session);
+        let quoting = Quoting::new(tpm.clone(), fixed, ledger.clone(), ima, session);
         let carried = Arc::new(Carried::new(self.configuration.statements.folder.clone()));
         carried.files(); // so that the log says at once what is left out
-        let node = Arc::new(Node::new(self.configuration, tpm, quoting, ak_public, missing, carried));
+        let vms = match (&self.configuration.vms, self.images) {
+            (Some(options), Some(images)) => {
+                let host = Host {
+                    board: Board::new(options),
+                    link: self.vmms,
+                    ledger: ledger.clone(),
+                    images,
+                    layers: self.configuration.state_dir.clone(),
+                    accelerators: options.accelerators.clone(),
+                    tsc_khz: self.tsc_khz,
+                };
+                Some(vms(Arc::new(host), recovered).await?)
+            }
+            _ => None,
+        };
+        let node = Arc::new(Node::new(self.configuration, tpm, quoting, ak_public, missing, carried, vms));
         self.listeners.accept(&node).map_err(system("listen"))?;
         for verifier in node.configuration.push.clone() {
             tokio::spawn(push::report(node.clone(), verifier));
@@ -155,6 +199,10 @@ impl Server {
         self.keeper.ready().map_err(ServerError::Keeper)?;
         tokio::select! {
             renewing = renew(&node, &self.keeper, &keys, renewal) => renewing,
+            error = ledger.run(&node.tpm) => {
+                sleep(LAST_WORDS).await;
+                Err(ServerError::Ledger(error))
+            }
             gone = tpm_end => {
                 // Whoever waits is told so before the server ends.
                 sleep(LAST_WORDS).await;
@@ -162,6 +210,13 @@ impl Server {
             }
         }
     }
+}
+
+/// The VMs, as the last server of this boot left them.
+async fn vms(host: Arc<Host>, recovered: Recovered) -> Result<Vms, ServerError> {
+    let running = host.link.list().map_err(|error| system("ask the keeper for VMMs")(io::Error::other(error)))?;
+    let tasks = recovery::recover(&host, recovered, running).await.map_err(ServerError::Ledger)?;
+    Ok(Vms::new(host, tasks))
 }
 
 fn claims<'a>(

@@ -9,7 +9,7 @@ use garant_channel::engine::FastEngine;
 use garant_hw::{
     hash::Hash,
     tpm::{
-        NvPublic, Primary, Quote, Tpm, TpmError, Transport, UntrustedProperties,
+        NvPublic, PcrMask, Primary, Quote, Tpm, TpmError, Transport, UntrustedProperties,
         templates::{
             AkGeneration, CERTIFICATE_CHAIN_INDICES, EK_TEMPLATES, EkPolicy, EkTemplate, PublicArea, ak_template,
         },
@@ -163,6 +163,14 @@ impl<T: Transport> Chip<T> {
     /// Extends the ledger PCR by H_bank(statement) in every allocated bank, in one command.
     pub fn extend_ledger(&mut self, statement: &[u8]) -> Result<(), ChipError> {
         extend_all(&mut self.tpm, self.ledger_pcr, &self.allocated, statement).map_err(ChipError::from)
+    }
+
+    /// The ledger PCR in the first allocated bank.
+    pub fn ledger_value(&mut self) -> Result<(Hash, Vec<u8>), ChipError> {
+        let bank = *self.allocated.first().ok_or(ChipError::Template)?;
+        let mask = PcrMask::from_bits(1u32.checked_shl(u32::from(self.ledger_pcr)).unwrap_or_default());
+        let read = self.tpm.pcr_read(bank, mask)?;
+        Ok((bank, read.value(self.ledger_pcr).unwrap_or_default().to_vec()))
     }
 
     /// A quote over all banks and the values that it covers, read after it; where they have moved on, another quote.

@@ -75,9 +75,11 @@ pub fn start<T: Transport + Send + 'static>(chip: Chip<T>) -> io::Result<(TpmCli
 }
 
 impl TpmClient {
-    /// Extends the ledger PCR by H_bank(statement), in every allocated bank.
-    pub async fn extend(&self, statement: Vec<u8>) -> Result<(), TaskError> {
-        self.ask(Class::Extend, |reply| Job::Extend { statement, reply }).await
+    /// Extends the ledger PCR by H_bank(statement), in every allocated bank. `then` runs in the task right after the command,
+    /// before any quote.
+    pub async fn extend(&self, statement: Vec<u8>, then: impl FnOnce() + Send + 'static) -> Result<(), TaskError> {
+        let then = Box::new(then);
+        self.ask(Class::Extend, |reply| Job::Extend { statement, then, reply }).await
     }
 
     /// A quote over all PCRs. `extra_data` runs in the task right before the command.
@@ -119,7 +121,7 @@ impl TpmClient {
 type Reply<A> = oneshot::Sender<Result<A, TaskError>>;
 
 enum Job {
-    Extend { statement: Vec<u8>, reply: Reply<()> },
+    Extend { statement: Vec<u8>, then: Box<dyn FnOnce() + Send>, reply: Reply<()> },
     Quote { extra_data: Box<dyn FnOnce() -> [u8; 32] + Send>, reply: Reply<QuoteWithValues> },
     Endorsements { reply: Reply<Arc<Endorsements>> },
     Activate(Activation),
@@ -216,7 +218,9 @@ impl<T: Transport> Owner<T> {
     /// Acts and replies; an error is the TPM's end.
     fn act(&mut self, job: Job, waiting: &Waiting) -> Result<(), TpmError> {
         match job {
-            Job::Extend { statement, reply } => answer(reply, self.chip.extend_ledger(&statement)),
+            Job::Extend { statement, then, reply } => {
+                answer(reply, self.chip.extend_ledger(&statement).map(|()| then()))
+            }
             Job::Quote { extra_data, reply } => answer(reply, self.chip.quote(&extra_data())),
             Job::Endorsements { reply } => answer(reply, self.endorsements()),
             Job::Activate(activation) => self.activate(activation, waiting),

@@ -1,11 +1,16 @@
-//! Runs VMs: turns what was asked for into a VMM's arguments, and speaks with the VMM.
-//!
-//! Left out: who may ask, and what follows what.
+//! Runs VMs: one task for each, which turns what is asked into a VMM, speaks with it, and writes down what it does.
 
+pub mod actor;
+pub mod answers;
+pub mod board;
 pub mod images;
+pub mod launch;
+pub mod link;
 pub mod overlay;
 pub mod plan;
 pub mod qmp;
 #[cfg(test)]
 mod real_qemu;
+pub mod recovery;
+pub mod run;
 pub mod tsc;

@@ -96,6 +96,14 @@ impl Commit {
         rest.is_empty().then(|| commits.iter().filter_map(Commit::from_bytes))
     }
 
+    /// The commit as it stands in evidence.
+    pub fn to_bytes(&self) -> [u8; Commit::BYTES] {
+        let mut fields = self.first.to_be_bytes().into_iter().chain(self.last.to_be_bytes()).chain(self.entries_digest);
+        let mut bytes = [0; Commit::BYTES];
+        bytes.fill_with(|| fields.next().unwrap_or_default());
+        bytes
+    }
+
     fn from_bytes(bytes: &[u8; Commit::BYTES]) -> Option<Commit> {
         let (first, rest) = bytes.split_first_chunk::<8>()?;
         let (last, entries_digest) = rest.split_first_chunk::<8>()?;

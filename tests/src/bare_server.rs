@@ -6,13 +6,13 @@ use garant_channel::key::SigningKey;
 use garant_hw::tpm::Tpm;
 use garantd::{
     entry_zero::{self, LedgerPcr},
-    inherited::{Inherited, Request, send_first, vouched},
+    inherited::{Inherited, Request, send_descriptors, send_first, vouched},
     server::Server,
     tpm_device::{TpmAddress, TpmDevice},
 };
 use std::{
     io::{Read, Write},
-    os::unix::net::UnixStream,
+    os::{fd::AsFd, unix::net::UnixStream},
 };
 
 /// A server in this process whose keeper vouches for as many session keys as it asks for.
@@ -23,6 +23,8 @@ pub fn server_with_endless_vouches(tpm: &Swtpm, configuration: &str) -> Server {
     let entry_zero = entry_zero::extend(&mut Tpm::new(open()), LedgerPcr::USUAL, &entry).unwrap();
     let (mut keeper, link) = UnixStream::pair().unwrap();
     send_first(&mut keeper, &boot_key.public(), 15, &entry_zero, configuration.as_bytes()).unwrap();
+    let journal = tempfile::tempfile().unwrap();
+    send_descriptors(&keeper, keeper.as_fd(), journal.as_fd()).unwrap();
     std::thread::spawn(move || {
         let mut request = [0; Request::BYTES];
         while keeper.read_exact(&mut request).is_ok() {

@@ -23,4 +23,5 @@ pub mod swtpm;
 pub mod uefi_variables;
 pub mod vectors;
 pub mod verifier;
+pub mod vms;
 pub mod world;

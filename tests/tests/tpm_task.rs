@@ -73,7 +73,7 @@ fn pcr_digest(values: &[Vec<u8>]) -> Vec<u8> {
 async fn a_quotes_values_hash_to_what_the_tpm_signed() {
     let Some(swtpm) = Swtpm::blank("sha1,sha256") else { return };
     let tpm = start(&swtpm);
-    tpm.extend(b"statement".to_vec()).await.unwrap();
+    tpm.extend(b"statement".to_vec(), || ()).await.unwrap();
     let quote = tpm.quote(|| [3; 32]).await.unwrap();
     assert!(quote.attest.ends_with(&pcr_digest(&quote.values)));
     assert_eq!(quote.values.iter().map(Vec::len).collect::<Vec<_>>(), [24 * 20, 24 * 32]);
@@ -92,7 +92,7 @@ async fn values_are_read_again_only_after_a_pcr_changed() {
     let second = tpm.quote(|| [2; 32]).await.unwrap();
     assert_eq!(reads.load(Ordering::SeqCst), once);
     assert_eq!(first.values, second.values);
-    tpm.extend(b"statement".to_vec()).await.unwrap();
+    tpm.extend(b"statement".to_vec(), || ()).await.unwrap();
     let third = tpm.quote(|| [3; 32]).await.unwrap();
     assert_ne!(third.values, second.values);
     assert!(third.attest.ends_with(&pcr_digest(&third.values)));
@@ -178,7 +178,7 @@ async fn a_tpm_that_goes_away_ends_the_task_and_every_asker_is_told() {
     swtpm.stop();
     assert_eq!(tpm.quote(|| [1; 32]).await.unwrap_err(), TaskError::Gone);
     assert!(end.await.is_ok(), "whoever waits for the end is told why");
-    assert_eq!(tpm.extend(vec![1]).await.unwrap_err(), TaskError::Gone);
+    assert_eq!(tpm.extend(vec![1], || ()).await.unwrap_err(), TaskError::Gone);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub const PATH: &str = "/v1/events";
 /// One VM came into a state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counted from 1 on, without gaps, since the node's server started.
+    /// Counted up by one, without gaps, from a number above all those of the node's servers before.
     pub sequence: u64,
     /// Milliseconds since 1970 by the node's clock.
     pub time_ms: u64,

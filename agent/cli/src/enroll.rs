@@ -119,5 +119,5 @@ impl fmt::Display for Enrolled {
 const EXAMPLES: &str = "\
 Examples:
   garant enroll node.example:8460 --key verifier.key --out node.record
-  garant enroll unix:/run/garantd.sock --ca swtpm-root.pem --ca swtpm-intermediate.pem
+  garant enroll unix:/run/garantd/garantd.sock --ca swtpm-root.pem --ca swtpm-intermediate.pem
   garant enroll node.example:8460 --policy policy.toml --key reenrol.key   after the TPM was cleared";

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Unix socket of garantd.
-    #[arg(long, global = true, value_name = "PATH", default_value = "/run/garantd.sock")]
+    #[arg(long, global = true, value_name = "PATH", default_value = "/run/garantd/garantd.sock")]
     socket: PathBuf,
     #[command(subcommand)]
     command: Command,

@@ -29,6 +29,14 @@ impl Entry {
         Ok(Entry { kind: act.kind(), time, salt, body: act.encode()? })
     }
 
+    /// An entry of ours as it was written down open, and its act; `None` where these bytes are none.
+    pub fn read(bytes: &[u8]) -> Option<(Entry, Act)> {
+        let sent: SentEntry<'_> = cbor::decode(bytes, budget::ENTRY_BODY_BYTES.saturating_add(64)).ok()?;
+        let Content::Open { salt, body } = sent.content else { return None };
+        let act = Act::decode(sent.kind, body).ok()?;
+        Some((Entry { kind: sent.kind, time: sent.time, salt, body: body.to_vec() }, act))
+    }
+
     /// For who may read it.
     pub fn open(&self) -> SentEntry<'_> {
         SentEntry { kind: self.kind, time: self.time, content: Content::Open { salt: self.salt, body: &self.body } }

@@ -1,0 +1,122 @@
+//! The VMMs of this boot, as the keeper knows them: it starts and ends them, and holds the server's ends of their sockets,
+//! so that the next server finds them all.
+
+use crate::{
+    budget::{FIRST_VMM_USER, VMM_MESSAGE_BYTES, VMMS},
+    descriptors,
+    vm::link::{Answer, Request, RunNumber},
+};
+use nix::unistd::Pid;
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+};
+
+/// All VMMs that run. They outlive servers.
+#[derive(Debug, Default)]
+pub(super) struct Vmms {
+    running: BTreeMap<RunNumber, Vmm>,
+}
+
+#[derive(Debug)]
+struct Vmm {
+    pid: Pid,
+    /// Which of the users for VMMs it has.
+    user: u32,
+    process: OwnedFd,
+    /// The server's ends: QMP, console, log.
+    held: [OwnedFd; HELD],
+}
+
+impl Vmms {
+    /// Takes one request from the server and answers it; an error is a server that is none of ours.
+    pub(super) fn serve(&mut self, server: BorrowedFd<'_>) -> io::Result<()> {
+        let mut buffer = vec![0; VMM_MESSAGE_BYTES];
+        let (length, descriptors) = descriptors::receive(server, &mut buffer)?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        match Request::decode(bytes).ok_or_else(|| io::Error::other("it sent what is no request about VMMs"))? {
+            Request::List => {
+                for (run, vmm) in &self.running {
+                    let [qmp, console, log] = &vmm.held;
+                    let ends = [&vmm.process, qmp, console, log].map(AsFd::as_fd);
+                    descriptors::send(server, &Answer::Running(*run).encode(), &ends)?;
+                }
+                descriptors::send(server, &Answer::Done.encode(), &[])
+            }
+            Request::Kill(run) => {
+                let answer = match self.running.get(&run).map(kill) {
+                    Some(()) => Answer::Done,
+                    None => Answer::Refused,
+                };
+                descriptors::send(server, &answer.encode(), &[])
+            }
+            Request::Start { run, .. } => match self.start(run, bytes, descriptors) {
+                Ok(process) => descriptors::send(server, &Answer::Done.encode(), &[process]),
+                Err(error) => {
+                    log::error!("VMM not started run={}: {error}", run.0);
+                    descriptors::send(server, &Answer::Refused.encode(), &[])
+                }
+            },
+        }
+    }
+
+    /// Forgets a VMM that was reaped; says whether it was one.
+    pub(super) fn ended(&mut self, pid: Pid) -> bool {
+        let run = self.running.iter().find(|(_, vmm)| vmm.pid == pid).map(|(run, _)| *run);
+        run.is_some_and(|run| {
+            log::info!("VMM ended run={} pid={pid}", run.0);
+            self.running.remove(&run).is_some()
+        })
+    }
+
+    /// Ends all of them at once; they are reaped like any other child.
+    pub(super) fn kill_all(&self) {
+        self.running.values().for_each(kill);
+    }
+
+    fn start(&mut self, run: RunNumber, message: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<BorrowedFd<'_>> {
+        if self.running.contains_key(&run) {
+            return Err(io::Error::other("one of this name runs"));
+        }
+        let user = self.free_user().ok_or_else(|| io::Error::other("as many VMMs run as there are users for them"))?;
+        let mut descriptors = descriptors.into_iter();
+        let held: Vec<OwnedFd> = descriptors.by_ref().take(HELD).collect();
+        let held = held.try_into().map_err(|_| io::Error::other("it sent no ends to hold"))?;
+        let theirs: Vec<OwnedFd> = descriptors.collect();
+        let (ours, stage) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("garantd").args(["vmm", &user.to_string()]).env_clear();
+        let child = command.stdin(stage).stdout(Stdio::null()).spawn()?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        // The pid is still its own: nobody has reaped it.
+        let id = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+        let process = pidfd_open(id, PidfdFlags::empty())?;
+        let theirs: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
+        descriptors::send(&ours, message, &theirs)?;
+        log::info!("VMM started run={} pid={pid} user={user}", run.0);
+        let vmm = Vmm { pid: Pid::from_raw(pid), user, process, held };
+        Ok(self.running.entry(run).or_insert(vmm).process.as_fd())
+    }
+
+    fn free_user(&self) -> Option<u32> {
+        let is_free = |user: &u32| self.running.values().all(|vmm| vmm.user != *user);
+        (FIRST_VMM_USER..FIRST_VMM_USER.saturating_add(VMMS)).find(is_free)
+    }
+}
+
+/// One that has ended meanwhile needs no signal.
+fn kill(vmm: &Vmm) {
+    let _ = pidfd_send_signal(&vmm.process, Signal::KILL);
+}
+
+/// QMP, console and log.
+const HELD: usize = 3;

@@ -1,0 +1,362 @@
+//! One VM: takes its requests one after the other and acts on them, and notices when its VMM ends. Everything that changes
+//! the VM happens here, so that what is asked of one VM has one order.
+//!
+//! Order of a start: intent durable, extended, run, result.
+
+use crate::{
+    budget::{QMP_ANSWER, STOP_GRACE_USUAL, VM_ORDERS_WAITING},
+    ledger::{Definition, Ledger, LedgerError},
+    vm::{
+        board::{Board, Ensured, has_vmm, now_ms, wrong_state},
+        images::{ImageError, Store},
+        launch::{self, LaunchError},
+        link::VmLink,
+        qmp::{Notice, QmpError},
+        run::Run,
+    },
+};
+use garant_api::{
+    problem::{Code, Problem},
+    spec::{Ensure, Machine, VmId},
+    vm::{Act as Request, Level, State, Verb, Vm},
+};
+use garant_attest::ledger::{Act, Asker, VmName};
+use serde_json::Value;
+use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+/// What all VMs of a node share.
+#[derive(Debug)]
+pub struct Host {
+    /// What is known of them.
+    pub board: Board,
+    /// The way to what runs them.
+    pub link: VmLink,
+    /// What is written down of them.
+    pub ledger: Ledger,
+    /// What they are made of.
+    pub images: Store,
+    /// Where layers above images lie, where the node has a disk for them.
+    pub layers: Option<PathBuf>,
+    /// What runs vCPUs: the first where a spec does not say.
+    pub accelerators: Vec<garant_api::spec::Accelerator>,
+    /// Frequency of the host's time stamp counter.
+    pub tsc_khz: Option<u64>,
+}
+
+/// A request to one VM.
+#[derive(Debug)]
+pub enum Order {
+    /// Be this.
+    Ensure(Ensure, oneshot::Sender<Result<Ensured, Problem>>),
+    /// Do this.
+    Act(Verb, Request, oneshot::Sender<Result<Vm, Problem>>),
+    /// Say what the console showed.
+    Console(oneshot::Sender<Vec<u8>>),
+}
+
+/// Starts a VM's task, with its VMM where one runs.
+pub fn start(host: Arc<Host>, id: VmId, run: Option<(u64, Run)>) -> mpsc::Sender<Order> {
+    let (sender, orders) = mpsc::channel(VM_ORDERS_WAITING);
+    tokio::spawn(Actor { host, id, run, orders, console: Vec::new() }.work());
+    sender
+}
+
+struct Actor {
+    host: Arc<Host>,
+    id: VmId,
+    /// With the number of its start in the ledger.
+    run: Option<(u64, Run)>,
+    orders: mpsc::Receiver<Order>,
+    /// What the last run's console showed.
+    console: Vec<u8>,
+}
+
+/// What comes next.
+enum Next {
+    Order(Order),
+    Notice(Notice),
+    Ended,
+    NobodyAsks,
+}
+
+impl Actor {
+    async fn work(mut self) {
+        loop {
+            match self.next().await {
+                Next::Order(order) => self.obey(order).await,
+                Next::Notice(notice) => self.note(&notice),
+                Next::Ended => self.close().await,
+                Next::NobodyAsks => return,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let order = |order: Option<Order>| order.map_or(Next::NobodyAsks, Next::Order);
+        let Some((_, run)) = &mut self.run else { return order(self.orders.recv().await) };
+        let ended = run.watch();
+        tokio::select! {
+            next = self.orders.recv() => order(next),
+            notice = ended => notice.map_or(Next::Ended, Next::Notice),
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Console(reply) => {
+                let shown = self.run.as_ref().map(|(_, run)| run.console.bytes());
+                let _ = reply.send(shown.unwrap_or_else(|| self.console.clone()));
+            }
+            Order::Ensure(ensure, reply) => {
+                let _ = reply.send(self.host.ensure(&self.id, ensure));
+            }
+            Order::Act(verb, request, reply) => {
+                let answer = self.act(verb, request).await;
+                if let Err(problem) = &answer {
+                    log::warn!("vm={} {verb} code={}: {}", self.id, problem.code, problem.detail);
+                }
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    async fn act(&mut self, verb: Verb, request: Request) -> Result<Vm, Problem> {
+        let vm = self.host.board.vm_of(&self.id, request.generation)?;
+        match (verb, vm.state) {
+            (Verb::Start, State::Defined | State::Stopped | State::Failed) => self.start(&vm).await,
+            (Verb::Start, State::Running) | (Verb::Pause, State::Paused) | (Verb::Resume, State::Running) => Ok(vm),
+            (Verb::Start, _) => Err(wrong_state(&vm, "resume it")),
+            (Verb::Pause, State::Running) => self.halt(&vm, Verb::Pause).await,
+            (Verb::Resume, State::Paused) => self.halt(&vm, Verb::Resume).await,
+            (Verb::Pause | Verb::Resume, _) => Err(wrong_state(&vm, "start it first")),
+            (Verb::Stop, _) if !has_vmm(vm.state) => Ok(vm),
+            (Verb::Stop, _) => self.stop(&vm, request).await,
+            (Verb::Delete, _) => self.delete(&vm).await,
+        }
+    }
+
+    async fn start(&mut self, vm: &Vm) -> Result<Vm, Problem> {
+        let starting = self.host.board.begin(vm)?;
+        let (number, run) = match launch::launch(&self.host, &starting).await {
+            Ok(launched) => launched,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let ready = now_ms();
+        self.run = Some((number, run));
+        let continued = self.command("cont").await.map_err(|error| vmm_failed(&error.to_string()));
+        let started = match (continued, self.name(&starting)) {
+            (Ok(_), Ok(vm)) => self.write(&Act::Started { vm, of: number }).map(drop),
+            (Err(problem), _) | (_, Err(problem)) => Err(problem),
+        };
+        if let Err(problem) = started {
+            self.kill().await?;
+            self.finish(State::Failed, &problem.detail)?;
+            return Err(problem);
+        }
+        let running = now_ms();
+        self.host.board.update(&self.id, |vm| {
+            (vm.state, vm.level) = (State::Running, Some(Level::Cold));
+            (vm.times.vmm_ready, vm.times.running) = (Some(ready), Some(running));
+        })
+    }
+
+    /// A start that came to nothing.
+    fn failed(&self, error: &LaunchError) -> Problem {
+        let problem = problem_of(error);
+        let detail = problem.detail.clone();
+        let _ = self.host.board.update(&self.id, |vm| (vm.state, vm.reason) = (State::Failed, Some(detail)));
+        problem
+    }
+
+    /// Pauses or resumes: written down before, extended after the answer.
+    async fn halt(&mut self, vm: &Vm, verb: Verb) -> Result<Vm, Problem> {
+        let (act, command, state) = match verb {
+            Verb::Pause => (Act::Pause(self.name(vm)?, Asker::Local), "stop", State::Paused),
+            _ => (Act::Resume(self.name(vm)?, Asker::Local), "cont", State::Running),
+        };
+        self.write(&act)?;
+        self.command(command).await.map_err(|error| vmm_failed(&error.to_string()))?;
+        self.host.board.update(&self.id, |vm| (vm.state, vm.reason) = (state, None))
+    }
+
+    /// Asks the guest first where the machine has a power button, and waits as long as it was told to.
+    async fn stop(&mut self, vm: &Vm, request: Request) -> Result<Vm, Problem> {
+        self.write(&Act::Stop(self.name(vm)?, Asker::Local))?;
+        self.host.board.update(&self.id, |vm| vm.state = State::Stopping)?;
+        let grace = request.grace_s.map_or(STOP_GRACE_USUAL, |grace| Duration::from_secs(grace.get().into()));
+        let has_button = vm.spec.machine == Machine::Q35 && vm.state == State::Running && !grace.is_zero();
+        if has_button
+            && self.command("system_powerdown").await.is_ok()
+            && let Some((_, run)) = &self.run
+        {
+            let _ = timeout(grace, run.ended()).await;
+        }
+        self.kill().await?;
+        self.finish(State::Stopped, "it was stopped")
+    }
+
+    /// Ends what runs, and forgets the VM.
+    async fn delete(&mut self, vm: &Vm) -> Result<Vm, Problem> {
+        self.write(&Act::Delete(self.name(vm)?, Asker::Local))?;
+        if self.run.is_some() {
+            self.kill().await?;
+            self.finish(State::Stopped, "it was deleted")?;
+        }
+        let forgotten = serde_json::to_vec(&vm.id).map_err(|_| ours())?;
+        self.host.ledger.define(&Definition::Forgotten(forgotten)).map_err(|error| not_written(&error))?;
+        self.orders.close();
+        self.host.board.forget(&self.id)
+    }
+
+    /// The VMM closed all that it had open, and nobody had asked it to: it has ended, or is ended now.
+    async fn close(&mut self) {
+        let closed = match self.kill().await {
+            Ok(()) => self.finish_unasked(),
+            Err(problem) => {
+                // What does not end is not written down as ended.
+                self.run = None;
+                let detail = problem.detail.clone();
+                let _ = self.host.board.update(&self.id, |vm| (vm.state, vm.reason) = (State::Failed, Some(detail)));
+                Err(problem)
+            }
+        };
+        if let Err(problem) = closed {
+            log::error!("vm={} ended: {}", self.id, problem.detail);
+        }
+    }
+
+    fn finish_unasked(&mut self) -> Result<Vm, Problem> {
+        let known = self.host.board.vm(&self.id)?.reason;
+        if known.as_deref() == Some(GUEST_ENDED) {
+            return self.finish(State::Stopped, GUEST_ENDED);
+        }
+        let words = self.run.as_ref().map(|(_, run)| run.last_words()).unwrap_or_default();
+        let words = if words.is_empty() { words } else { format!(": {words}") };
+        let before = known.map(|reason| format!(", after {reason}")).unwrap_or_default();
+        self.finish(State::Failed, &format!("the VMM ended by itself{before}{words}"))
+    }
+
+    /// No VMM is there any more: its end is written down, and told even where that fails.
+    fn finish(&mut self, state: State, reason: &str) -> Result<Vm, Problem> {
+        let vm = self.host.board.vm(&self.id)?;
+        let written = match self.run.take() {
+            Some((number, run)) => {
+                self.console = run.console.bytes();
+                let ended = |vm| Act::Ended { vm, of: number, why: words(reason) };
+                self.name(&vm).and_then(|vm| self.write(&ended(vm))).map(drop)
+            }
+            None => Ok(()),
+        };
+        let vm = self.host.board.update(&self.id, |vm| {
+            (vm.state, vm.reason, vm.times.ended) = (state, Some(reason.to_owned()), Some(now_ms()));
+        })?;
+        written.map(|()| vm)
+    }
+
+    async fn kill(&self) -> Result<(), Problem> {
+        match &self.run {
+            Some((number, run)) if !run.kill(&self.host.link).await => {
+                log::error!("vm={} run={number} does not end", self.id);
+                Err(vmm_failed("the VMM does not end: the kernel holds it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the VMM says by itself.
+    fn note(&self, notice: &Notice) {
+        let reason = match notice {
+            Notice::Event(event) if event.name == "SHUTDOWN" => GUEST_ENDED,
+            Notice::Event(event) if event.name == "GUEST_PANICKED" => "the guest's system failed",
+            Notice::Event(event) if event.name == "BLOCK_IO_ERROR" => "a disk fails or is full",
+            _ => return,
+        };
+        let _ = self.host.board.update(&self.id, |vm| vm.reason = Some(reason.to_owned()));
+    }
+
+    async fn command(&self, command: &str) -> Result<Value, QmpError> {
+        match &self.run {
+            Some((_, run)) => run.qmp.execute(command, Value::Null, QMP_ANSWER).await,
+            None => Err(QmpError::Ended(super::qmp::Ended::Closed)),
+        }
+    }
+
+    fn name(&self, vm: &Vm) -> Result<VmName, Problem> {
+        name(vm).map_err(|error| not_written(&error))
+    }
+
+    fn write(&self, act: &Act) -> Result<u64, Problem> {
+        self.host.ledger.write(act).map_err(|error| not_written(&error))
+    }
+}
+
+impl Host {
+    /// Writes a definition down and has it known.
+    pub fn ensure(&self, id: &VmId, ensure: Ensure) -> Result<Ensured, Problem> {
+        if let Some(accelerator) = ensure.spec.accelerator
+            && !self.accelerators.contains(&accelerator)
+        {
+            let what = "the accelerator is none of those that this node's configuration allows";
+            return Err(Problem::new(Code::NotAllowed, what, "leave it out, or add it to accelerators in [vms]"));
+        }
+        self.board.ensure(id, ensure, |vm| {
+            let bytes = serde_json::to_vec(vm).map_err(|_| ours())?;
+            self.ledger.define(&Definition::Defined(bytes)).map_err(|error| not_written(&error))
+        })
+    }
+
+    /// A new layer above an image, which is gone when the last process closes it.
+    pub fn layer(&self) -> Result<File, LaunchError> {
+        use rustix::fs::{Mode, OFlags};
+        let folder = self.layers.as_ref().ok_or(LaunchError::NoStateDisk)?;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR);
+        Ok(file.map_err(|errno| LaunchError::System(errno.into()))?.into())
+    }
+}
+
+/// The VM's name in the ledger, whose ids are the API's.
+pub fn name(vm: &Vm) -> Result<VmName, LedgerError> {
+    VmName::new(vm.id.as_str(), vm.generation).ok_or(LedgerError::Encoding)
+}
+
+/// Words that the ledger takes.
+pub fn words(text: &str) -> String {
+    let plain = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
+    plain.take(garant_attest::budget::ENTRY_WHY_BYTES).collect::<String>().trim().to_owned()
+}
+
+/// What a caller is told of a start that came to nothing.
+fn problem_of(error: &LaunchError) -> Problem {
+    match error {
+        LaunchError::Image(ImageError::Unknown(_)) => {
+            Problem::new(Code::UnknownImage, error, "add it to the node's store: `garant image add`")
+        }
+        LaunchError::Image(_) => Problem::new(Code::ImageDigest, error, "add the image anew: `garant image add`"),
+        LaunchError::NoStateDisk => Problem::new(Code::NotAllowed, error, "set state_dir, or make the disk read_only"),
+        LaunchError::Ledger(error) => not_written(error),
+        LaunchError::TooLarge(_) => Problem::new(Code::InvalidSpec, error, "use a smaller image"),
+        LaunchError::Keeper(_) | LaunchError::System(_) => {
+            Problem::new(Code::Busy, error, "ask again; the node's log says more")
+        }
+        LaunchError::Vmm(error) => vmm_failed(&error.to_string()),
+    }
+}
+
+fn vmm_failed(why: &str) -> Problem {
+    Problem::new(Code::VmmFailed, why, "look at the VM's console and at the node's log")
+}
+
+fn not_written(error: &LedgerError) -> Problem {
+    Problem::new(Code::NoTpm, error, "look at the node's TPM; nothing runs that it does not show")
+}
+
+fn ours() -> Problem {
+    Problem::new(Code::Busy, "a record of ours cannot be written", "report this: it is an error in garantd")
+}
+
+const GUEST_ENDED: &str = "the guest ended itself";

@@ -1,0 +1,169 @@
+//! What is asked about VMs over HTTP, and what is answered: JSON in and out. Left out: who is let in.
+
+use crate::{
+    budget::EVENTS_WAIT,
+    vm::{
+        actor::{self, Host, Order},
+        board::Ensured,
+    },
+};
+use garant_api::{
+    event,
+    problem::{self, Code, Problem},
+    spec::{Ensure, VmId},
+    vm::{self, Act, Verb},
+};
+use garant_channel::http::{Answer, Method, Request};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::timeout,
+};
+
+/// The VMs of a node, as those outside see them.
+#[derive(Debug)]
+pub struct Vms {
+    host: Arc<Host>,
+    tasks: Mutex<BTreeMap<VmId, mpsc::Sender<Order>>>,
+}
+
+impl Vms {
+    /// With these VMs' tasks.
+    pub fn new(host: Arc<Host>, tasks: BTreeMap<VmId, mpsc::Sender<Order>>) -> Vms {
+        Vms { host, tasks: Mutex::new(tasks) }
+    }
+
+    /// Whether this path is about VMs.
+    pub fn is_asked(path: &str) -> bool {
+        [vm::PATH, event::PATH]
+            .iter()
+            .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: &Request) -> Answer {
+        self.route(request).await.unwrap_or_else(|problem| {
+            let body = serde_json::to_vec(&problem).unwrap_or_default();
+            Answer::new(problem.status, problem::MEDIA_TYPE, body)
+        })
+    }
+
+    async fn route(&self, request: &Request) -> Result<Answer, Problem> {
+        let segments: Vec<&str> = request.path.split('/').skip(3).collect();
+        let is_event = request.path.starts_with(event::PATH);
+        match (&request.method, segments.as_slice()) {
+            (&Method::GET, [after]) if is_event => self.events(after).await,
+            (&Method::GET, []) if !is_event => json(200, &self.host.board.list()),
+            (&Method::GET, [id]) => json(200, &self.host.board.vm(&vm_id(id)?)?),
+            (&Method::PUT, [id]) => self.ensure(vm_id(id)?, &request.body).await,
+            (&Method::DELETE, [id]) => self.act(vm_id(id)?, Verb::Delete, &request.body).await,
+            (&Method::GET, [id, "console"]) => self.console(vm_id(id)?).await,
+            (&Method::POST, [id, verb]) if verb.parse().is_ok_and(|verb: Verb| verb != Verb::Delete) => {
+                let verb = verb.parse().map_err(|error| Problem::new(Code::InvalidSpec, error, PATHS))?;
+                self.act(vm_id(id)?, verb, &request.body).await
+            }
+            (method, _) => {
+                let what = format!("{method} {} is nothing that is answered", request.path);
+                Err(Problem::new(Code::InvalidSpec, what, PATHS))
+            }
+        }
+    }
+
+    async fn ensure(&self, id: VmId, body: &[u8]) -> Result<Answer, Problem> {
+        let ensure = Ensure::from_json(body).map_err(|invalid| Problem::from(&invalid))?;
+        // One that is there already is changed by its own task, so that nothing comes between.
+        let ensured = match self.host.board.vm(&id) {
+            Ok(_) => self.order(&id, |reply| Order::Ensure(ensure, reply)).await??,
+            Err(_) => self.host.ensure(&id, ensure)?,
+        };
+        match ensured {
+            Ensured::Changed(vm) => json(201, &vm),
+            Ensured::Same(vm) => json(200, &vm),
+        }
+    }
+
+    async fn act(&self, id: VmId, verb: Verb, body: &[u8]) -> Result<Answer, Problem> {
+        let request = Act::from_json(verb, body).map_err(|invalid| Problem::from(&invalid))?;
+        let unknown = match self.host.board.vm(&id) {
+            Ok(_) => {
+                let vm = self.order(&id, |reply| Order::Act(verb, request, reply)).await??;
+                self.forget_task(&id);
+                return json(200, &vm);
+            }
+            Err(unknown) => unknown,
+        };
+        // Who did not hear that it was deleted asks again.
+        let gone = self.host.board.forgotten(&id, request.generation).filter(|_| verb == Verb::Delete);
+        json(200, &gone.ok_or(unknown)?)
+    }
+
+    async fn console(&self, id: VmId) -> Result<Answer, Problem> {
+        self.host.board.vm(&id)?;
+        Ok(Answer::new(200, "text/plain; charset=utf-8", self.order(&id, Order::Console).await?))
+    }
+
+    /// Waits a while for an event that is not there yet.
+    async fn events(&self, after: &str) -> Result<Answer, Problem> {
+        let number = |_| Problem::new(Code::InvalidSpec, "an event has a number", "ask for /v1/events/0 first");
+        let after: u64 = after.parse().map_err(number)?;
+        let _ = timeout(EVENTS_WAIT, self.host.board.wait_for_event(after)).await;
+        json(200, &self.host.board.events(after))
+    }
+
+    /// Sends a VM's task an order and waits for its answer.
+    async fn order<T>(&self, id: &VmId, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.send(id, order(reply))?;
+        answer.await.map_err(|_| gone(id))
+    }
+
+    /// A task that has deleted its VM takes no orders any more.
+    fn forget_task(&self, id: &VmId) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.get(id).is_some_and(mpsc::Sender::is_closed) {
+            tasks.remove(id);
+        }
+    }
+
+    fn send(&self, id: &VmId, order: Order) -> Result<(), Problem> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = tasks.entry(id.clone()).or_insert_with(|| actor::start(self.host.clone(), id.clone(), None));
+        match task.try_send(order) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                Err(Problem::new(Code::Busy, format!("too many requests wait for {id}"), "wait for their answers"))
+            }
+            // It has deleted its VM; another of this name has a task of its own.
+            Err(TrySendError::Closed(order)) => {
+                let anew = actor::start(self.host.clone(), id.clone(), None);
+                let sent = anew.try_send(order);
+                tasks.insert(id.clone(), anew);
+                sent.map_err(|_| gone(id))
+            }
+        }
+    }
+}
+
+fn vm_id(text: &str) -> Result<VmId, Problem> {
+    text.parse().map_err(|invalid| Problem::from(&invalid))
+}
+
+fn gone(id: &VmId) -> Problem {
+    Problem::new(Code::UnknownVm, format!("{id} was deleted meanwhile"), "`garant vm list` shows those that there are")
+}
+
+fn json(status: u16, body: &impl Serialize) -> Result<Answer, Problem> {
+    let broken =
+        |_| Problem::new(Code::Busy, "an answer of ours cannot be written", "report this: it is an error in garantd");
+    Ok(Answer::new(status, vm::MEDIA_TYPE, serde_json::to_vec(body).map_err(broken)?))
+}
+
+const PATHS: &str = "GET /v1/vms, GET PUT DELETE /v1/vms/{id}, GET /v1/vms/{id}/console, \
+                     POST /v1/vms/{id}/start|pause|resume|stop, GET /v1/events/{after}";

@@ -1,0 +1,139 @@
+//! A start without a pool: images, intent, VMM. Left out: `cont`, and what is told.
+
+use crate::{
+    ledger::LedgerError,
+    vm::{
+        actor::{Host, name, words},
+        images::ImageError,
+        link::{Device, Ends, RunNumber, VmLinkError},
+        overlay::{self, OverlayError},
+        plan::{self, DiskFile, Files, Plan},
+        run::{Run, RunError, end},
+    },
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use garant_api::{
+    spec::{Accelerator, Access, Spec},
+    vm::Vm,
+};
+use garant_attest::ledger::{Act, Asker, Program};
+use std::{
+    fmt, io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
+};
+
+/// Why nothing runs.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// An image is not there, or not what its name says.
+    Image(ImageError),
+    /// The caller wants to write to a disk, and the node has no disk to keep that on.
+    NoStateDisk,
+    /// The caller's disk is too large to be written above.
+    TooLarge(OverlayError),
+    /// The intent is not in the TPM.
+    Ledger(LedgerError),
+    /// The keeper starts none.
+    Keeper(VmLinkError),
+    /// The VMM is of no use.
+    Vmm(RunError),
+    /// The system refuses something.
+    System(io::Error),
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LaunchError::Image(error) => error.fmt(f),
+            LaunchError::NoStateDisk => f.write_str("this node has no disk on which what a guest writes could lie"),
+            LaunchError::TooLarge(error) => error.fmt(f),
+            LaunchError::Ledger(error) => error.fmt(f),
+            LaunchError::Keeper(error) => error.fmt(f),
+            LaunchError::Vmm(error) => error.fmt(f),
+            LaunchError::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for LaunchError {
+    fn from(error: io::Error) -> LaunchError {
+        LaunchError::System(error)
+    }
+}
+
+/// A VMM that answers and whose guest has not begun, with the number of its start in the ledger.
+pub async fn launch(host: &Arc<Host>, vm: &Vm) -> Result<(u64, Run), LaunchError> {
+    let spec = Spec { accelerator: vm.spec.accelerator.or(host.accelerators.first().copied()), ..vm.spec.clone() };
+    let (ours, wanted) = (host.clone(), spec.clone());
+    // The first time, an image is read whole.
+    let files = tokio::task::spawn_blocking(move || files(&ours, &wanted)).await.map_err(io::Error::other)??;
+    let vm_name = name(vm).map_err(LaunchError::Ledger)?;
+    let intent = Act::Start {
+        vm: vm_name.clone(),
+        by: Asker::Local,
+        spec: sha256(&vm.spec.canonical()),
+        program: program(&spec, host.tsc_khz),
+    };
+    let number = host.ledger.extend(&intent).await.map_err(LaunchError::Ledger)?;
+    let device = if spec.accelerator == Some(Accelerator::Kvm) { Device::Kvm } else { Device::None };
+    let plan = plan::plan(&spec, files, host.tsc_khz);
+    let begun = begin(host, RunNumber(number), device, plan).await;
+    if let Err(error) = &begun {
+        let ended = Act::Ended { vm: vm_name, of: number, why: words(&format!("it did not start: {error}")) };
+        host.ledger.write(&ended).map_err(LaunchError::Ledger)?;
+    }
+    begun.map(|run| (number, run))
+}
+
+async fn begin(host: &Arc<Host>, number: RunNumber, device: Device, plan: Plan) -> Result<Run, LaunchError> {
+    let [(our_qmp, qmp), (our_console, console), (our_log, log)] =
+        [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    let ends = Ends { qmp: our_qmp.into(), console: our_console.into(), log: our_log.into() };
+    let link = host.link.clone();
+    let started = tokio::task::spawn_blocking(move || {
+        let Plan { arguments, descriptors } = plan;
+        let files = descriptors.iter().map(AsFd::as_fd);
+        let theirs: Vec<_> = [qmp.as_fd(), console.as_fd()].into_iter().chain(files).chain([log.as_fd()]).collect();
+        link.start(number, device, arguments, ends, &theirs)
+    });
+    let vmm = started.await.map_err(io::Error::other)?.map_err(LaunchError::Keeper)?;
+    match Run::begin(vmm).await {
+        Ok(run) => Ok(run),
+        Err(error) => {
+            end(&host.link, number).await;
+            Err(LaunchError::Vmm(error))
+        }
+    }
+}
+
+fn files(host: &Host, spec: &Spec) -> Result<Files, LaunchError> {
+    let open = |image| host.images.open_image(image).map_err(LaunchError::Image);
+    let disks = spec.disks.iter().map(|disk| {
+        let image = open(&disk.image)?;
+        Ok(match disk.access {
+            Access::ReadOnly => DiskFile::ReadOnly { image },
+            Access::Overlay => {
+                let overlay = host.layer()?;
+                overlay::format(&overlay, image.metadata()?.len()).map_err(LaunchError::TooLarge)?;
+                DiskFile::Overlay { image, overlay }
+            }
+        })
+    });
+    let disks = disks.collect::<Result<_, LaunchError>>()?;
+    let initrd = spec.kernel.initrd.as_ref().map(open).transpose()?;
+    Ok(Files { kernel: open(&spec.kernel.image)?, initrd, disks })
+}
+
+fn program(spec: &Spec, tsc_khz: Option<u64>) -> Program {
+    Program {
+        kernel: *spec.kernel.image.as_bytes(),
+        initrd: spec.kernel.initrd.as_ref().map(|image| *image.as_bytes()),
+        command_line: sha256(plan::command_line(spec, tsc_khz).as_bytes()),
+        disks: spec.disks.iter().map(|disk| *disk.image.as_bytes()).collect(),
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().first_chunk().copied().unwrap_or_default()
+}

@@ -1,0 +1,314 @@
+//! What the server may ask of its keeper about VMMs, and what it is told: messages of fixed shape and limited length over a
+//! socket of their own. The keeper holds the ends of a VMM's sockets too, so that a server that dies loses no VM.
+
+use crate::{
+    budget::{KEEPER_ANSWER, VMM_ARGUMENT_BYTES, VMM_ARGUMENTS, VMM_MESSAGE_BYTES},
+    descriptors,
+};
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Number of the ledger entry that says why a VMM runs: its name between server and keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunNumber(pub u64);
+
+/// What runs a VMM's vCPUs, as far as its permissions differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Software alone.
+    None,
+    /// /dev/kvm.
+    Kvm,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Start a VMM with these arguments. Descriptors: the server's ends that the keeper is to hold (QMP, console, log), then
+    /// the VMM's (QMP, console, its files, log).
+    Start {
+        /// Its name from now on.
+        run: RunNumber,
+        /// What it may open.
+        device: Device,
+        /// Its arguments, without the program.
+        arguments: Vec<String>,
+    },
+    /// End a VMM at once.
+    Kill(RunNumber),
+    /// Say which VMMs run.
+    List,
+}
+
+/// An answer. `List` is answered by a `Running` for each VMM and a `Done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done. After `Start`: with a pidfd.
+    Done,
+    /// It was not done: no such VMM, or too many, or one of this name.
+    Refused,
+    /// This one runs; with its pidfd and the server's ends of QMP, console and log.
+    Running(RunNumber),
+}
+
+/// The server's ends of a VMM.
+#[derive(Debug)]
+pub struct Ends {
+    /// QMP.
+    pub qmp: OwnedFd,
+    /// The guest's first serial port.
+    pub console: OwnedFd,
+    /// What the VMM says on standard output and error.
+    pub log: OwnedFd,
+}
+
+/// A VMM as the server holds it; the keeper holds it too.
+#[derive(Debug)]
+pub struct Vmm {
+    /// Its name.
+    pub run: RunNumber,
+    /// Readable once it has ended.
+    pub process: OwnedFd,
+    /// Its sockets.
+    pub ends: Ends,
+}
+
+impl Request {
+    /// The request's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Request::List => vec![LIST],
+            Request::Kill(run) => [&[KILL][..], &run.0.to_be_bytes()].concat(),
+            Request::Start { run, device, arguments } => {
+                let mut bytes = [&[START][..], &run.0.to_be_bytes(), &[u8::from(*device == Device::Kvm)]].concat();
+                for argument in arguments {
+                    bytes.extend(argument.as_bytes());
+                    bytes.push(0);
+                }
+                bytes
+            }
+        }
+    }
+
+    /// The request in these bytes; `None` where there is none.
+    pub fn decode(bytes: &[u8]) -> Option<Request> {
+        let (kind, rest) = bytes.split_first()?;
+        match (*kind, rest) {
+            (LIST, []) => Some(Request::List),
+            (KILL, run) => Some(Request::Kill(RunNumber(u64::from_be_bytes(run.try_into().ok()?)))),
+            (START, rest) => {
+                let (run, rest) = rest.split_first_chunk()?;
+                let ([device], arguments) = rest.split_first_chunk()?;
+                let device = match device {
+                    0 => Device::None,
+                    1 => Device::Kvm,
+                    _ => return None,
+                };
+                let arguments = split(arguments)?;
+                Some(Request::Start { run: RunNumber(u64::from_be_bytes(*run)), device, arguments })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Arguments, each ended by a NUL.
+fn split(bytes: &[u8]) -> Option<Vec<String>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let arguments: Vec<String> = text.strip_suffix('\0')?.split('\0').map(str::to_owned).collect();
+    let is_within = arguments.len() <= VMM_ARGUMENTS && arguments.iter().all(|one| one.len() <= VMM_ARGUMENT_BYTES);
+    is_within.then_some(arguments)
+}
+
+impl Answer {
+    /// Bytes of each answer.
+    pub const BYTES: usize = 9;
+
+    /// The answer's bytes.
+    pub fn encode(self) -> [u8; Answer::BYTES] {
+        let (kind, run) = match self {
+            Answer::Refused => (0, 0),
+            Answer::Done => (1, 0),
+            Answer::Running(run) => (2, run.0),
+        };
+        let mut fields = [kind].into_iter().chain(run.to_be_bytes());
+        let mut bytes = [0; Answer::BYTES];
+        bytes.fill_with(|| fields.next().unwrap_or_default());
+        bytes
+    }
+
+    /// The answer in these bytes; `None` where there is none.
+    pub fn decode(bytes: [u8; Answer::BYTES]) -> Option<Answer> {
+        let [kind, run @ ..] = bytes;
+        match (kind, u64::from_be_bytes(run)) {
+            (0, 0) => Some(Answer::Refused),
+            (1, 0) => Some(Answer::Done),
+            (2, run) => Some(Answer::Running(RunNumber(run))),
+            _ => None,
+        }
+    }
+}
+
+/// Why the keeper did not do it.
+#[derive(Debug)]
+pub enum VmLinkError {
+    /// It refuses.
+    Refused,
+    /// It is gone, silent, or says what is no answer.
+    Lost(io::Error),
+}
+
+impl fmt::Display for VmLinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VmLinkError::Refused => f.write_str("the keeper refuses: as many VMMs as it starts, or none of this name"),
+            VmLinkError::Lost(_) => f.write_str("the keeper does not answer about VMMs"),
+        }
+    }
+}
+
+impl std::error::Error for VmLinkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            VmLinkError::Refused => None,
+            VmLinkError::Lost(source) => Some(source),
+        }
+    }
+}
+
+impl From<io::Error> for VmLinkError {
+    fn from(error: io::Error) -> VmLinkError {
+        VmLinkError::Lost(error)
+    }
+}
+
+/// The server's end. Clones share it; each call blocks for the millisecond that starting a process takes.
+#[derive(Debug, Clone)]
+pub struct VmLink {
+    socket: Arc<Mutex<OwnedFd>>,
+}
+
+impl VmLink {
+    /// Over this socket of whole messages.
+    pub fn new(socket: OwnedFd) -> io::Result<VmLink> {
+        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(KEEPER_ANSWER))?;
+        Ok(VmLink { socket: Arc::new(Mutex::new(socket)) })
+    }
+
+    /// Starts a VMM; `theirs` are its QMP, console, files and log, in this order.
+    pub fn start(
+        &self,
+        run: RunNumber,
+        device: Device,
+        arguments: Vec<String>,
+        ends: Ends,
+        theirs: &[BorrowedFd<'_>],
+    ) -> Result<Vmm, VmLinkError> {
+        let held = [ends.qmp.as_fd(), ends.console.as_fd(), ends.log.as_fd()];
+        let request = Request::Start { run, device, arguments };
+        let mut answers = self.ask(&request, &[&held, theirs].concat())?;
+        match answers.pop() {
+            Some((Answer::Done, descriptors)) => {
+                let [process] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| no_answer())?;
+                Ok(Vmm { run, process, ends })
+            }
+            Some((Answer::Refused, _)) => Err(VmLinkError::Refused),
+            _ => Err(no_answer().into()),
+        }
+    }
+
+    /// Ends a VMM at once; its process is readable when it has ended.
+    pub fn kill(&self, run: RunNumber) -> Result<(), VmLinkError> {
+        match self.ask(&Request::Kill(run), &[])?.pop() {
+            Some((Answer::Done, _)) => Ok(()),
+            Some((Answer::Refused, _)) => Err(VmLinkError::Refused),
+            _ => Err(no_answer().into()),
+        }
+    }
+
+    /// The VMMs that run.
+    pub fn list(&self) -> Result<Vec<Vmm>, VmLinkError> {
+        let mut vmms = Vec::new();
+        for (answer, descriptors) in self.ask(&Request::List, &[])? {
+            let Answer::Running(run) = answer else { continue };
+            let [process, qmp, console, log] = <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| no_answer())?;
+            vmms.push(Vmm { run, process, ends: Ends { qmp, console, log } });
+        }
+        Ok(vmms)
+    }
+
+    /// All answers, up to the one that is no `Running`.
+    fn ask(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Vec<(Answer, Vec<OwnedFd>)>, VmLinkError> {
+        let bytes = request.encode();
+        if bytes.len() > VMM_MESSAGE_BYTES {
+            return Err(io::Error::other("a request beyond its limit").into());
+        }
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        descriptors::send(&*socket, &bytes, descriptors)?;
+        let mut answers = Vec::new();
+        loop {
+            let mut buffer = [0; Answer::BYTES];
+            let (length, descriptors) = descriptors::receive(&*socket, &mut buffer)?;
+            let answer = Answer::decode(buffer).filter(|_| length == Answer::BYTES).ok_or_else(no_answer)?;
+            let is_last = !matches!(answer, Answer::Running(_));
+            answers.push((answer, descriptors));
+            if is_last {
+                return Ok(answers);
+            }
+        }
+    }
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "what the keeper said is no answer")
+}
+
+const START: u8 = 1;
+const KILL: u8 = 2;
+const LIST: u8 = 3;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn start(arguments: &[&str]) -> Request {
+        let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
+        Request::Start { run: RunNumber(7), device: Device::Kvm, arguments }
+    }
+
+    #[test]
+    fn requests_and_answers_come_back_as_they_were() {
+        for request in [start(&["-M", "microvm", ""]), Request::Kill(RunNumber(u64::MAX)), Request::List] {
+            assert_eq!(Request::decode(&request.encode()), Some(request));
+        }
+        for answer in [Answer::Done, Answer::Refused, Answer::Running(RunNumber(9))] {
+            assert_eq!(Answer::decode(answer.encode()), Some(answer));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_none() {
+        let good = start(&["-M"]).encode();
+        let cut: Vec<Vec<u8>> = (0..good.len()).map(|length| good.get(..length).unwrap().to_vec()).collect();
+        let change = |at: usize, to: u8| {
+            let mut bytes = good.clone();
+            *bytes.get_mut(at).unwrap() = to;
+            bytes
+        };
+        let long = start(&[&"x".repeat(VMM_ARGUMENT_BYTES + 1)]).encode();
+        let many = start(&["x"; VMM_ARGUMENTS + 1]).encode();
+        let wrong = [change(0, 9), change(9, 2), change(10, 0xff), long, many, vec![LIST, 0], vec![KILL, 0]];
+        for bytes in cut.into_iter().chain(wrong) {
+            assert_eq!(Request::decode(&bytes), None, "{bytes:?}");
+        }
+        assert!(Request::decode(&start(&["x"; VMM_ARGUMENTS]).encode()).is_some());
+    }
+}

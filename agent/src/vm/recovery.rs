@@ -1,0 +1,132 @@
+//! What a new server does with the VMs of the one before: each VMM is adopted or ended, each start has its result, none is
+//! lost and none doubled.
+
+use crate::{
+    ledger::{Definition, LedgerError, Recovered},
+    vm::{
+        actor::{self, Host, Order, name, words},
+        link::{RunNumber, Vmm},
+        qmp::RunState,
+        run::{Run, end},
+    },
+};
+use garant_api::{
+    spec::VmId,
+    vm::{State, Vm},
+};
+use garant_attest::ledger::{Act, VmName};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::sync::mpsc;
+
+/// Tasks of all VMs that there were; those that still run have their VMM.
+pub async fn recover(
+    host: &Arc<Host>,
+    recovered: Recovered,
+    running: Vec<Vmm>,
+) -> Result<BTreeMap<VmId, mpsc::Sender<Order>>, LedgerError> {
+    for definition in &recovered.definitions {
+        define(host, definition)?;
+    }
+    let mut vmms: BTreeMap<RunNumber, Vmm> = running.into_iter().map(|vmm| (vmm.run, vmm)).collect();
+    let open = Open::of(&recovered.acts);
+    let mut tasks = BTreeMap::new();
+    for (number, vm) in &open.starts {
+        let vmm = vmms.remove(&RunNumber(*number));
+        let is_started = open.started.contains(number);
+        if let Some((id, task)) = settle(host, vm, *number, vmm, is_started).await? {
+            tasks.insert(id, task);
+        }
+    }
+    // What no start explains was ended by an act whose server died before the VMM did.
+    for number in vmms.into_keys() {
+        log::warn!("VMM ended run={}: no VM of this boot has it", number.0);
+        end(&host.link, number).await;
+    }
+    Ok(tasks)
+}
+
+fn define(host: &Host, definition: &Definition) -> Result<(), LedgerError> {
+    match definition {
+        Definition::Defined(bytes) => {
+            let vm: Vm = serde_json::from_slice(bytes).map_err(|_| LedgerError::Torn)?;
+            host.board.restore(vm);
+        }
+        Definition::Forgotten(bytes) => {
+            let id: VmId = serde_json::from_slice(bytes).map_err(|_| LedgerError::Torn)?;
+            host.board.forget(&id).map_err(|_| LedgerError::Torn)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts that have no end yet.
+struct Open {
+    starts: BTreeMap<u64, VmName>,
+    started: BTreeSet<u64>,
+}
+
+impl Open {
+    fn of(acts: &[Act]) -> Open {
+        let mut open = Open { starts: BTreeMap::new(), started: BTreeSet::new() };
+        for (number, act) in (1..).zip(acts) {
+            match act {
+                Act::Start { vm, .. } => {
+                    open.starts.insert(number, vm.clone());
+                }
+                Act::Started { of, .. } => {
+                    open.started.insert(*of);
+                }
+                Act::Ended { of, .. } | Act::Void(of) => {
+                    open.starts.remove(of);
+                }
+                _ => {}
+            }
+        }
+        open
+    }
+}
+
+/// Adopts the VMM of a start, or ends it and writes down that it has ended.
+async fn settle(
+    host: &Arc<Host>,
+    vm: &VmName,
+    number: u64,
+    vmm: Option<Vmm>,
+    is_started: bool,
+) -> Result<Option<(VmId, mpsc::Sender<Order>)>, LedgerError> {
+    let known = vm.id().parse().ok().and_then(|id| host.board.vm(&id).ok());
+    let known = known.filter(|known| name(known).is_ok_and(|name| name == *vm));
+    let why = match (vmm, &known) {
+        (Some(vmm), Some(known)) if is_started => match Run::take_over(vmm).await {
+            Ok((run, state)) => {
+                let state = if state == RunState::Running { State::Running } else { State::Paused };
+                host.board.restore(Vm { state, ..known.clone() });
+                log::info!("vm={} adopted run={number} state={state}", known.id);
+                let task = actor::start(host.clone(), known.id.clone(), Some((number, run)));
+                return Ok(Some((known.id.clone(), task)));
+            }
+            Err(error) => {
+                end(&host.link, RunNumber(number)).await;
+                format!("it did not answer the node's next server: {error}")
+            }
+        },
+        (Some(_), _) => {
+            end(&host.link, RunNumber(number)).await;
+            "the node's server ended before it ran".to_owned()
+        }
+        (None, _) => "it ended while the node had no server".to_owned(),
+    };
+    log::warn!("vm={vm} run={number} ended: {why}");
+    let act = match is_started {
+        true => Act::Ended { vm: vm.clone(), of: number, why: words(&why) },
+        false => Act::Void(number),
+    };
+    host.ledger.write(&act)?;
+    if let Some(known) = known {
+        host.board.restore(Vm { state: State::Failed, reason: Some(why), ..known });
+    }
+    Ok(None)
+}

@@ -1,0 +1,81 @@
+//! The stage between keeper and VMM: `garantd vmm` takes one message from its standard input, gives up all that a VMM must
+//! not have, and becomes QEMU. The keeper starts it from its own binary, so that nothing runs between fork and exec.
+
+use crate::{
+    budget::VMM_MESSAGE_BYTES,
+    descriptors,
+    vm::link::{Device, Request},
+};
+use caps::CapSet;
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+        signal::{SigSet, Signal},
+        stat::stat,
+    },
+    unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid},
+};
+use rustix::io::{FdFlags, fcntl_setfd};
+use std::{
+    convert::Infallible,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+};
+
+/// What runs VMs. No option names it: a program from outside the image would be no closed image.
+pub const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// Becomes the VMM that the message on standard input describes; `user` is its own. Returns only with an error, which
+/// standard error gets too.
+pub fn become_vmm(user: u32) -> io::Result<Infallible> {
+    let mut buffer = vec![0; VMM_MESSAGE_BYTES];
+    let (length, mut files) = descriptors::receive(io::stdin().as_fd(), &mut buffer)?;
+    let request = buffer.get(..length).and_then(Request::decode);
+    let Some(Request::Start { device, arguments, .. }) = request else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not told what to start"));
+    };
+    let log = files.pop().ok_or(io::ErrorKind::InvalidData)?;
+    hand_on(&files)?;
+    give_up(user, device)?;
+    let mut qemu = Command::new(QEMU);
+    qemu.args(arguments).env_clear().stdin(Stdio::null());
+    Err(qemu.stdout(log.try_clone()?).stderr(log).exec())
+}
+
+/// Keeps these open through exec, under the numbers that the arguments name: 3, 4, 5 and so on.
+fn hand_on(files: &[OwnedFd]) -> io::Result<()> {
+    for (file, number) in files.iter().zip(FIRST..) {
+        if file.as_raw_fd() != number {
+            return Err(io::Error::other("a descriptor is open that should not be"));
+        }
+        fcntl_setfd(file, FdFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// No privileges, no network, another user; and the VMM's end when the keeper ends.
+fn give_up(user: u32, device: Device) -> io::Result<()> {
+    SigSet::empty().thread_set_mask()?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    if geteuid().is_root() {
+        let group = (device == Device::Kvm).then(|| stat(KVM)).transpose()?.map(|device| Gid::from_raw(device.st_gid));
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)?;
+        caps::clear(None, CapSet::Bounding).map_err(io::Error::other)?;
+        setgroups(group.as_slice())?;
+        setresgid(Gid::from_raw(user), Gid::from_raw(user), Gid::from_raw(user))?;
+        setresuid(Uid::from_raw(user), Uid::from_raw(user), Uid::from_raw(user))?;
+    }
+    prctl::set_no_new_privs()?;
+    // After the user has changed, which takes it back.
+    Ok(prctl::set_pdeathsig(Some(Signal::SIGKILL))?)
+}
+
+const KVM: &str = "/dev/kvm";
+/// After standard input, output and error.
+const FIRST: i32 = 3;

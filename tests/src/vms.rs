@@ -1,0 +1,170 @@
+//! VMs of a real node: a guest of a few instructions, an image store, and requests over the node's Unix socket.
+
+use crate::garantd::Garantd;
+use garant_attest::engine::sha256;
+use garant_channel::engine::FastEngine;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A store with one kernel, which says `up` on its serial port and then beats.
+pub struct Images {
+    folder: TempDir,
+    /// The kernel's digest, as specs have it.
+    pub kernel: String,
+}
+
+impl Images {
+    /// Builds the kernel; says so and gives nothing where there is no assembler.
+    pub fn build() -> Option<Images> {
+        let folder = tempfile::Builder::new().prefix("images").tempdir().unwrap();
+        // What runs QEMU is another user than this one.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("guest.s"), GUEST).unwrap();
+        let assembled = run("as", &["--64", "-o", text(&at("guest.o")), text(&at("guest.s"))]);
+        if !assembled || !run("ld", &["-Ttext=0x100000", "-o", text(&at("guest")), text(&at("guest.o"))]) {
+            println!("SKIPPED: no assembler and linker for x86-64 here: apt install binutils");
+            return None;
+        }
+        fs::create_dir(at("sha256")).unwrap();
+        let kernel = add(folder.path(), &fs::read(at("guest")).unwrap());
+        Some(Images { folder, kernel })
+    }
+
+    /// Options of a node that runs VMs from this store.
+    pub fn options(&self) -> String {
+        format!(
+            "[vms]\nimages = '{}'\naccelerators = ['tcg']\nmemory_mib = 256\ncount = 16\n",
+            self.folder.path().display()
+        )
+    }
+
+    /// Adds an image; its digest.
+    pub fn add(&self, bytes: &[u8]) -> String {
+        add(self.folder.path(), bytes)
+    }
+
+    /// The file of an image.
+    pub fn file(&self, digest: &str) -> std::path::PathBuf {
+        self.folder.path().join(digest.replace(':', "/"))
+    }
+
+    /// A spec with this kernel.
+    pub fn spec(&self) -> Value {
+        let kernel = json!({ "image": self.kernel, "command_line": "console=ttyS0" });
+        json!({ "machine": "microvm", "vcpus": 1, "memory_mib": 64, "kernel": kernel })
+    }
+}
+
+fn add(folder: &Path, bytes: &[u8]) -> String {
+    let digest: String = sha256(&FastEngine, &[bytes]).iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(folder.join("sha256").join(&digest), bytes).unwrap();
+    format!("sha256:{digest}")
+}
+
+fn run(program: &str, words: &[&str]) -> bool {
+    Command::new(program).args(words).status().is_ok_and(|status| status.success())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// One request over the node's socket: status and body.
+pub fn ask(node: &Garantd, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = UnixStream::connect(node.socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    // A server that refuses a body closes before it has read all of it.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("no HTTP answer");
+    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+    (status, answer.split_off(end + 4))
+}
+
+/// The same with JSON.
+pub fn ask_json(node: &Garantd, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let (status, answer) = ask(node, method, path, body.to_string().as_bytes());
+    (status, serde_json::from_slice(&answer).unwrap_or(Value::Null))
+}
+
+/// Ensures a VM of this spec, in generation 1.
+pub fn ensure(node: &Garantd, id: &str, spec: &Value) -> (u16, Value) {
+    ask_json(node, "PUT", &format!("/v1/vms/{id}"), &json!({ "generation": 1, "spec": spec }))
+}
+
+/// Has a VM do something, in generation 1.
+pub fn act(node: &Garantd, id: &str, verb: &str) -> (u16, Value) {
+    ask_json(node, "POST", &format!("/v1/vms/{id}/{verb}"), &json!({ "generation": 1 }))
+}
+
+/// Its state, and why.
+pub fn state(node: &Garantd, id: &str) -> (String, String) {
+    let (_, vm) = ask_json(node, "GET", &format!("/v1/vms/{id}"), &Value::Null);
+    let word = |field: &str| vm[field].as_str().unwrap_or_default().to_owned();
+    (word("state"), word("reason"))
+}
+
+/// What its console showed, once it has these words.
+pub fn console_with(node: &Garantd, id: &str, words: &str) -> String {
+    let started = Instant::now();
+    loop {
+        let (_, shown) = ask(node, "GET", &format!("/v1/vms/{id}/console"), b"");
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        if shown.contains(words) || started.elapsed() > PATIENCE {
+            return shown;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The VMM processes below a node's keeper.
+pub fn vmms(node: &Garantd) -> Vec<u32> {
+    let keeper = node.keeper_pid();
+    let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap_or_default();
+    // One that has ended has no program any more, although its parent may not have looked yet.
+    let program = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let is_vmm = |pid: &u32| program(pid).ends_with("qemu-system-x86_64");
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(is_vmm).collect()
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// PVH (the note says where to begin), 32 bits, no paging: `up`, and then a line again and again.
+const GUEST: &str = r#"
+.section .note.pvh, "a", @note
+    .long 4, 8, 18
+    .asciz "Xen"
+    .quad _start
+.section .text, "ax"
+.code32
+.globl _start
+_start:
+    mov $0x3f8, %dx
+    mov $'u', %al
+    outb %al, %dx
+    mov $'p', %al
+    outb %al, %dx
+beat:
+    mov $0x0a, %al
+    outb %al, %dx
+    mov $'b', %al
+    outb %al, %dx
+    mov $4000000, %ecx
+wait:
+    loop wait
+    jmp beat
+"#;
