@@ -8,7 +8,7 @@ mod ledger;
 
 use garant_api::spec::{Ensure, Spec};
 use garant_attest::{
-    cbor::{self, Bytes, Bytes32, CborError},
+    cbor::{self, Bytes, Bytes32, CborError, Tag},
     ear::{Ear, Issue, Subject},
     engine::{PublicKey, sha256},
     enrolment::{self, Enrolment},
@@ -36,6 +36,7 @@ use garant_tests::{
     forge::{self, Node},
     share_oracle, vectors,
 };
+use garant_verifier::bundle::Bundle;
 use std::{fs, path::PathBuf};
 
 fn main() {
@@ -134,7 +135,8 @@ fn forged(put: &mut impl FnMut(&str, &[u8])) {
         put("verify", &agreeing(&node, &challenge, answer));
     }
     messages(put);
-    statements(&node, put);
+    let said = statements(&node, put);
+    bundles(&node, &said, put);
     timing(put);
     put("policy", POLICY.as_bytes());
     garant_attest::owner::rule_set::BUILT_IN.iter().for_each(|(_, text)| put("rule_set", text.as_bytes()));
@@ -201,8 +203,14 @@ fn messages(put: &mut impl FnMut(&str, &[u8])) {
     );
 }
 
+/// What somebody said: an enrolment record and a result.
+struct Spoken {
+    record: Vec<u8>,
+    result: Vec<u8>,
+}
+
 /// Statements of a key whose id is zero, as engines see it whose digests are all zero.
-fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
+fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) -> Spoken {
     let sign = |_: &[u8]| Ok::<_, CborError>([0; 64]);
     let name = [&[0x00, 0x0b][..], &[0; 32]].concat();
     let enrolment = Enrolment {
@@ -214,7 +222,8 @@ fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
         ak_public: Bytes::new(&node.ak_public),
         ak_name: Bytes::new(&name),
     };
-    put("statement", &enrolment::seal(&enrolment, [0; 32], sign).unwrap());
+    let record = enrolment::seal(&enrolment, [0; 32], sign).unwrap();
+    put("statement", &record);
     let part = || PartVerdict {
         answer: Answer::Yes,
         reasons: vec!["reason".into()],
@@ -235,7 +244,38 @@ fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) {
     };
     let subject = Subject { node_id: [1; 32], ak_name: b"name", boot_id: Some([2; 32]), session_key: Some([3; 32]) };
     let issue = Issue { issued: 100, lifetime_s: 600, audience: Some("me"), nonce: None, build: "0" };
-    put("statement", &Ear::new(&verdict, &subject, &issue).seal([0; 32], sign).unwrap());
+    let result = Ear::new(&verdict, &subject, &issue).seal([0; 32], sign).unwrap();
+    put("statement", &result);
+    Spoken { record, result }
+}
+
+/// An answer whole, and one whose log the asker held, each with and without what others said.
+fn bundles(node: &Node, said: &Spoken, put: &mut impl FnMut(&str, &[u8])) {
+    let challenge = Node::challenge(Kind::TlsServer);
+    let (fresh, log) = (node.fresh(&challenge), node.log.as_deref().unwrap());
+    let bare = Bundle {
+        log: None,
+        tag: Tag::default(),
+        kind: challenge.kind,
+        nonce: Bytes32::new(challenge.nonce),
+        answer: Bytes::new(&fresh),
+        binder: Bytes32::new(challenge.binder),
+        policy: None,
+        record: None,
+        result: None,
+        entries: heapless::Vec::new(),
+        statements: heapless::Vec::new(),
+    };
+    let full = Bundle {
+        log: Some(Bytes::new(log)),
+        policy: Some(Bytes::new(POLICY.as_bytes())),
+        record: Some(Bytes::new(&said.record)),
+        result: Some(Bytes::new(&said.result)),
+        entries: core::iter::once(Bytes::new(b"entries")).collect(),
+        statements: core::iter::once(Bytes::new(&said.result)).collect(),
+        ..bare.clone()
+    };
+    [bare, full].iter().for_each(|bundle| put("bundle", &bundle.encode().unwrap()));
 }
 
 /// Words of owners and auditors: payloads, and a voucher without entries.
