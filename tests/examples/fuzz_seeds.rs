@@ -5,30 +5,16 @@
 mod image;
 #[path = "fuzz_seeds/ledger.rs"]
 mod ledger;
+#[path = "fuzz_seeds/said.rs"]
+mod said;
 
 use garant_api::spec::{Ensure, Spec};
 use garant_attest::{
-    cbor::{self, Bytes, Bytes32, CborError, Tag},
-    ear::{Ear, Issue, Subject},
-    engine::{PublicKey, sha256},
-    enrolment::{self, Enrolment},
+    cbor::{self, Bytes, Bytes32},
+    engine::sha256,
     merkle::Tree,
-    owner::{
-        mandate::Mandate,
-        voucher::{self, Machine, Terms},
-    },
-    place::{
-        geographic::Geographic,
-        landmark,
-        site::Site,
-        timing::{EXPORTED_BYTES, Message, TimingSecret},
-    },
-    verdict::{Answer, Basis, Link, PartVerdict, TrustVector, Verdict},
     verify::Challenge,
-    wire::{
-        self, Ask, Credential, CredentialAnswer, CredentialChallenge, EkClaim, Identity, Kind, Mode, Statements,
-        TimingOffer,
-    },
+    wire::{self, Ask, Credential, CredentialAnswer, CredentialChallenge, EkClaim, Identity, Kind, Mode},
 };
 use garant_channel::engine::FastEngine;
 use garant_hw::eventlog::EventLog;
@@ -36,7 +22,6 @@ use garant_tests::{
     forge::{self, Node},
     share_oracle, vectors,
 };
-use garant_verifier::bundle::Bundle;
 use std::{fs, path::PathBuf};
 
 fn main() {
@@ -50,8 +35,8 @@ fn main() {
     from_vectors(&mut put);
     areas(&mut put);
     forged(&mut put);
-    custody(&mut put);
-    geographic(&mut put);
+    said::custody(&mut put);
+    said::geographic(&mut put);
     ledger::entries(&mut put);
     put("tlog", TLOG_PROOF.as_bytes());
     let spec: Spec = toml::from_str(include_str!("../../agent/cli/src/vm/spec.example.toml")).unwrap();
@@ -59,8 +44,6 @@ fn main() {
     put("vm_request", &serde_json::to_vec(&Ensure { generation: 1, spec }).unwrap());
 }
 
-/// Of the fuzz targets' one key.
-const SEED_KEY: [u8; 32] = [9; 32];
 /// A proof's shape: one leaf, its log, one witness.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@v1\nextra AAAA\nindex 0\n\nlog.example\n1\n\
     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u{2014} log.example AAAAAAAAAAA=\n\u{2014} witness.example AAAAAA==\n";
@@ -135,9 +118,9 @@ fn forged(put: &mut impl FnMut(&str, &[u8])) {
         put("verify", &agreeing(&node, &challenge, answer));
     }
     messages(put);
-    let said = statements(&node, put);
-    bundles(&node, &said, put);
-    timing(put);
+    let spoken = said::statements(&node, put);
+    said::bundles(&node, &spoken, POLICY, put);
+    said::timing(put);
     put("policy", POLICY.as_bytes());
     garant_attest::owner::rule_set::BUILT_IN.iter().for_each(|(_, text)| put("rule_set", text.as_bytes()));
     let mut source = share_oracle::Random(3);
@@ -201,167 +184,6 @@ fn messages(put: &mut impl FnMut(&str, &[u8])) {
         "wire",
         &cbor::encode(&Ask::new([3; 32], Mode::Cached, core::iter::once(Bytes32::new([4; 32])).collect(), 7)).unwrap(),
     );
-}
-
-/// What somebody said: an enrolment record and a result.
-struct Spoken {
-    record: Vec<u8>,
-    result: Vec<u8>,
-}
-
-/// Statements of a key whose id is zero, as engines see it whose digests are all zero.
-fn statements(node: &Node, put: &mut impl FnMut(&str, &[u8])) -> Spoken {
-    let sign = |_: &[u8]| Ok::<_, CborError>([0; 64]);
-    let name = [&[0x00, 0x0b][..], &[0; 32]].concat();
-    let enrolment = Enrolment {
-        time: 7,
-        node_id: Bytes32::new([1; 32]),
-        ek_certificates: core::iter::once(Bytes::new(b"certificate")).collect(),
-        ek_names: core::iter::once(Bytes::new(b"name")).collect(),
-        intermediates: enrolment::List::new(),
-        ak_public: Bytes::new(&node.ak_public),
-        ak_name: Bytes::new(&name),
-    };
-    let record = enrolment::seal(&enrolment, [0; 32], sign).unwrap();
-    put("statement", &record);
-    let part = || PartVerdict {
-        answer: Answer::Yes,
-        reasons: vec!["reason".into()],
-        links: vec![Link { what: "quote".into(), basis: Basis::Silicon }],
-    };
-    let verdict = Verdict {
-        boot: part(),
-        place: part(),
-        owner: part(),
-        workload: part(),
-        closed: Answer::Unknown,
-        channel: Kind::TlsServer,
-        residual_trust: vec!["hands in the case".into()],
-        expires: Some(150),
-        policy_digest: Some([9; 32]),
-        geographic: None,
-        vector: TrustVector { executables: 3, ..TrustVector::default() },
-    };
-    let subject = Subject { node_id: [1; 32], ak_name: b"name", boot_id: Some([2; 32]), session_key: Some([3; 32]) };
-    let issue = Issue { issued: 100, lifetime_s: 600, audience: Some("me"), nonce: None, build: "0" };
-    let result = Ear::new(&verdict, &subject, &issue).seal([0; 32], sign).unwrap();
-    put("statement", &result);
-    Spoken { record, result }
-}
-
-/// An answer whole, and one whose log the asker held, each with and without what others said.
-fn bundles(node: &Node, said: &Spoken, put: &mut impl FnMut(&str, &[u8])) {
-    let challenge = Node::challenge(Kind::TlsServer);
-    let (fresh, log) = (node.fresh(&challenge), node.log.as_deref().unwrap());
-    let bare = Bundle {
-        log: None,
-        tag: Tag::default(),
-        kind: challenge.kind,
-        nonce: Bytes32::new(challenge.nonce),
-        answer: Bytes::new(&fresh),
-        binder: Bytes32::new(challenge.binder),
-        policy: None,
-        record: None,
-        result: None,
-        entries: heapless::Vec::new(),
-        statements: heapless::Vec::new(),
-    };
-    let full = Bundle {
-        log: Some(Bytes::new(log)),
-        policy: Some(Bytes::new(POLICY.as_bytes())),
-        record: Some(Bytes::new(&said.record)),
-        result: Some(Bytes::new(&said.result)),
-        entries: core::iter::once(Bytes::new(b"entries")).collect(),
-        statements: core::iter::once(Bytes::new(&said.result)).collect(),
-        ..bare.clone()
-    };
-    [bare, full].iter().for_each(|bundle| put("bundle", &bundle.encode().unwrap()));
-}
-
-/// Words of owners and auditors: payloads, and a voucher without entries.
-fn custody(put: &mut impl FnMut(&str, &[u8])) {
-    let mandate = Mandate {
-        expires: 1_800_000_100,
-        issued: 1_799_999_900,
-        node_id: Bytes32::new([0; 32]),
-        ak_name: Bytes::new(&[0, 11, 7]),
-        head: Bytes32::new([0; 32]),
-    };
-    put("custody", &cbor::encode(&mandate).unwrap());
-    let site = Site {
-        expires: 1_800_000_100,
-        not_before: 1_799_999_900,
-        issued: 1_799_999_900,
-        node_id: Some(Bytes32::new([0; 32])),
-        name: "FRA 1".into(),
-        address: "Example Street 1".into(),
-        country: "DE".into(),
-        latitude_udeg: 50_110_900,
-        longitude_udeg: 8_682_100,
-        radius_m: 200,
-        operator: "Example".into(),
-        anchor: Some(Bytes32::new([0; 32])),
-        inspected: "The hall".into(),
-        rack: None,
-        chassis: Some("S1".into()),
-    };
-    put("custody", &cbor::encode(&site).unwrap());
-    let machine = Machine { node_id: [7; 32], chassis: "S1" };
-    let key = PublicKey::Ed25519(SEED_KEY);
-    let begun = voucher::begin(&machine, &key).unwrap();
-    put("custody", &begun);
-    let terms = Terms { expires: None, issued: 1_799_999_900, certificates: None };
-    let sign = |_: &[u8]| Ok::<_, Box<dyn std::error::Error>>(vec![0; 64]);
-    if let Ok(handed) = voucher::hand_over(&FastEngine, &begun, &key, &terms, sign) {
-        put("custody", &handed);
-    }
-}
-
-/// A region around Dresden.
-fn geographic(put: &mut impl FnMut(&str, &[u8])) {
-    let claims = (
-        (0, "DE"),
-        [(1, "EU"), (2, "a map")],
-        ["North", "South"],
-        [(0u64, 51_050_000i32, 13_740_000i32, 90_000u64), (1, 51_340_000, 12_370_000, 120_000)],
-    );
-    let mut bytes = vec![0xa7];
-    let mut field = |key: u8, value: Vec<u8>| bytes.extend([&[key][..], &value].concat());
-    field(0, cbor::encode(claims.0.1).unwrap());
-    field(1, cbor::encode(claims.1[0].1).unwrap());
-    field(2, cbor::encode(claims.1[1].1).unwrap());
-    field(3, cbor::encode(&["DE"]).unwrap());
-    field(4, cbor::encode(&claims.2).unwrap());
-    field(5, cbor::encode(&1u64).unwrap());
-    field(7, cbor::encode(&claims.3).unwrap());
-    cbor::decode::<Geographic>(&bytes, bytes.len()).unwrap();
-    put("geographic", &bytes);
-}
-
-/// Datagrams whose MAC is zero, and a landmark's statement by a key whose id is.
-fn timing(put: &mut impl FnMut(&str, &[u8])) {
-    let secret = TimingSecret::new(&[0; EXPORTED_BYTES]);
-    for message in [
-        Message::Hello,
-        Message::Cookie([1; 32]),
-        Message::Returned([1; 32]),
-        Message::Question { round: 1, nonce: [2; 32] },
-        Message::Answer { round: 1, signature: [3; 64] },
-    ] {
-        let datagram = secret.seal(&FastEngine, &message);
-        put("timing", &[&datagram[..128], &[0; 32]].concat());
-    }
-    let claims = landmark::Claims {
-        time: 1_700_000_000,
-        session_key: Bytes32::new([4; 32]),
-        round_trip_ns: 1_000_000,
-        rounds: 16,
-        landmark: Bytes32::new([9; 32]),
-    };
-    let statement = landmark::seal(&claims, [0; 32], |_| Ok::<_, CborError>([0; 64])).unwrap();
-    put("timing", &statement);
-    put("timing", &cbor::encode(&Statements::new(core::iter::once(Bytes::new(&statement)).collect())).unwrap());
-    put("timing", &cbor::encode(&TimingOffer::new(8463)).unwrap());
 }
 
 /// An SMBIOS 3 entry point, and a table of one system.

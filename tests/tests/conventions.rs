@@ -59,6 +59,18 @@ fn every_file_name_says_something() {
 }
 
 #[test]
+fn every_link_to_a_file_of_ours_leads_to_one() {
+    let links = |file: &Source| -> Vec<String> {
+        let folder = root().join(&file.name).parent().expect("a file has a folder").to_path_buf();
+        let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let ours = targets.filter(|target| !target.is_empty() && !target.contains("://"));
+        ours.filter(|target| !folder.join(target).exists()).map(|target| format!("{}: {target}", file.name)).collect()
+    };
+    let broken: Vec<String> = sources("md").iter().flat_map(links).collect();
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+#[test]
 fn no_note_to_self_is_left() {
     let words: Vec<String> = NOTES_TO_SELF.iter().map(|parts| parts.concat()).collect();
     let found = lines_where(sources("").iter(), |line| words.iter().any(|word| line.contains(word)));
