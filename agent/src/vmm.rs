@@ -4,7 +4,7 @@
 use crate::{
     budget::VMM_MESSAGE_BYTES,
     descriptors,
-    vm::link::{Device, Request},
+    vm::link::{Device, Request, Start},
 };
 use caps::CapSet;
 use nix::{
@@ -37,7 +37,7 @@ pub fn become_vmm(user: u32) -> io::Result<Infallible> {
     let mut buffer = vec![0; VMM_MESSAGE_BYTES];
     let (length, mut files) = descriptors::receive(io::stdin().as_fd(), &mut buffer)?;
     let request = buffer.get(..length).and_then(Request::decode);
-    let Some(Request::Start { device, arguments, .. }) = request else {
+    let Some(Request::Start(Start { device, arguments, .. })) = request else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not told what to start"));
     };
     let log = files.pop().ok_or(io::ErrorKind::InvalidData)?;

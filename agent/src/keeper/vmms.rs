@@ -4,7 +4,7 @@
 use crate::{
     budget::{FIRST_VMM_USER, VMM_MESSAGE_BYTES, VMMS},
     descriptors,
-    vm::link::{Answer, Request, RunNumber},
+    vm::link::{Answer, Request, RunNumber, Start},
 };
 use nix::unistd::Pid;
 use rustix::{
@@ -59,10 +59,10 @@ impl Vmms {
                 };
                 descriptors::send(server, &answer.encode(), &[])
             }
-            Request::Start { run, .. } => match self.start(run, bytes, descriptors) {
+            Request::Start(start) => match self.start(&start, bytes, descriptors) {
                 Ok(process) => descriptors::send(server, &Answer::Done.encode(), &[process]),
                 Err(error) => {
-                    log::error!("VMM not started run={}: {error}", run.0);
+                    log::error!("VMM not started run={}: {error}", start.run.0);
                     descriptors::send(server, &Answer::Refused.encode(), &[])
                 }
             },
@@ -83,7 +83,8 @@ impl Vmms {
         self.running.values().for_each(kill);
     }
 
-    fn start(&mut self, run: RunNumber, message: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<BorrowedFd<'_>> {
+    fn start(&mut self, start: &Start, message: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<BorrowedFd<'_>> {
+        let run = start.run;
         if self.running.contains_key(&run) {
             return Err(io::Error::other("one of this name runs"));
         }

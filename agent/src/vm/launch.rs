@@ -5,7 +5,7 @@ use crate::{
     vm::{
         actor::{Host, name, words},
         images::ImageError,
-        link::{Device, Ends, RunNumber, VmLinkError},
+        link::{Device, Ends, RunNumber, Start, VmLinkError},
         overlay::{self, OverlayError},
         plan::{self, DiskFile, Files, Plan},
         run::{Run, RunError, end},
@@ -95,7 +95,7 @@ async fn begin(host: &Arc<Host>, number: RunNumber, device: Device, plan: Plan) 
         let Plan { arguments, descriptors } = plan;
         let files = descriptors.iter().map(AsFd::as_fd);
         let theirs: Vec<_> = [qmp.as_fd(), console.as_fd()].into_iter().chain(files).chain([log.as_fd()]).collect();
-        link.start(number, device, arguments, ends, &theirs)
+        link.start(Start { run: number, device, arguments }, ends, &theirs)
     });
     let vmm = started.await.map_err(io::Error::other)?.map_err(LaunchError::Keeper)?;
     match Run::begin(vmm).await {

@@ -1,10 +1,12 @@
-//! What the server may ask of its keeper about VMMs, and what it is told: messages of fixed shape and limited length over a
-//! socket of their own. The keeper holds the ends of a VMM's sockets too, so that a server that dies loses no VM.
+//! What the server may ask of its keeper about VMMs, and what it is told: messages of limited length, each with one form, over
+//! a socket of their own. The keeper holds the ends of a VMM's sockets too, so that a server that dies loses no VM.
 
 use crate::{
     budget::{KEEPER_ANSWER, VMM_ARGUMENT_BYTES, VMM_ARGUMENTS, VMM_MESSAGE_BYTES},
     descriptors,
 };
+use garant_attest::cbor;
+use serde::{Deserialize, Serialize};
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -12,11 +14,12 @@ use std::{
 };
 
 /// Number of the ledger entry that says why a VMM runs: its name between server and keeper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunNumber(pub u64);
 
 /// What runs a VMM's vCPUs, as far as its permissions differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Device {
     /// Software alone.
     None,
@@ -27,20 +30,34 @@ pub enum Device {
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Start a VMM with these arguments. Descriptors: the server's ends that the keeper is to hold (QMP, console, log), then
-    /// the VMM's (QMP, console, its files, log).
-    Start {
-        /// Its name from now on.
-        run: RunNumber,
-        /// What it may open.
-        device: Device,
-        /// Its arguments, without the program.
-        arguments: Vec<String>,
-    },
+    /// Start a VMM. Descriptors: the server's ends that the keeper is to hold (QMP, console, log), then the VMM's (QMP,
+    /// console, its files, log).
+    Start(Start),
     /// End a VMM at once.
     Kill(RunNumber),
     /// Say which VMMs run.
     List,
+}
+
+/// A VMM to start. Keys stand in the order of deterministic CBOR (RFC 8949, 4.2.1): the shorter first, then by their bytes.
+/// What may be left out is not written, so that one request has one form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// Its name from now on.
+    pub run: RunNumber,
+    /// What it may open.
+    pub device: Device,
+    /// Its arguments, without the program.
+    pub arguments: Vec<String>,
+}
+
+impl Start {
+    /// Whether it is what a VMM can be started with.
+    fn is_within_limits(&self) -> bool {
+        let is_one = |argument: &String| argument.len() <= VMM_ARGUMENT_BYTES && !argument.contains('\0');
+        self.arguments.len() <= VMM_ARGUMENTS && self.arguments.iter().all(is_one)
+    }
 }
 
 /// An answer. `List` is answered by a `Running` for each VMM and a `Done`.
@@ -77,18 +94,14 @@ pub struct Vmm {
 }
 
 impl Request {
-    /// The request's bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The request's bytes; `None` for one that is beyond its limits.
+    pub fn encode(&self) -> Option<Vec<u8>> {
         match self {
-            Request::List => vec![LIST],
-            Request::Kill(run) => [&[KILL][..], &run.0.to_be_bytes()].concat(),
-            Request::Start { run, device, arguments } => {
-                let mut bytes = [&[START][..], &run.0.to_be_bytes(), &[u8::from(*device == Device::Kvm)]].concat();
-                for argument in arguments {
-                    bytes.extend(argument.as_bytes());
-                    bytes.push(0);
-                }
-                bytes
+            Request::List => Some(vec![LIST]),
+            Request::Kill(run) => Some([&[KILL][..], &run.0.to_be_bytes()].concat()),
+            Request::Start(start) => {
+                let body = cbor::encode(start).ok().filter(|_| start.is_within_limits())?;
+                Some([&[START][..], &body].concat()).filter(|bytes| bytes.len() <= VMM_MESSAGE_BYTES)
             }
         }
     }
@@ -99,28 +112,13 @@ impl Request {
         match (*kind, rest) {
             (LIST, []) => Some(Request::List),
             (KILL, run) => Some(Request::Kill(RunNumber(u64::from_be_bytes(run.try_into().ok()?)))),
-            (START, rest) => {
-                let (run, rest) = rest.split_first_chunk()?;
-                let ([device], arguments) = rest.split_first_chunk()?;
-                let device = match device {
-                    0 => Device::None,
-                    1 => Device::Kvm,
-                    _ => return None,
-                };
-                let arguments = split(arguments)?;
-                Some(Request::Start { run: RunNumber(u64::from_be_bytes(*run)), device, arguments })
+            (START, body) => {
+                let start: Start = cbor::decode(body, VMM_MESSAGE_BYTES).ok()?;
+                start.is_within_limits().then_some(Request::Start(start))
             }
             _ => None,
         }
     }
-}
-
-/// Arguments, each ended by a NUL.
-fn split(bytes: &[u8]) -> Option<Vec<String>> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let arguments: Vec<String> = text.strip_suffix('\0')?.split('\0').map(str::to_owned).collect();
-    let is_within = arguments.len() <= VMM_ARGUMENTS && arguments.iter().all(|one| one.len() <= VMM_ARGUMENT_BYTES);
-    is_within.then_some(arguments)
 }
 
 impl Answer {
@@ -199,17 +197,10 @@ impl VmLink {
     }
 
     /// Starts a VMM; `theirs` are its QMP, console, files and log, in this order.
-    pub fn start(
-        &self,
-        run: RunNumber,
-        device: Device,
-        arguments: Vec<String>,
-        ends: Ends,
-        theirs: &[BorrowedFd<'_>],
-    ) -> Result<Vmm, VmLinkError> {
+    pub fn start(&self, start: Start, ends: Ends, theirs: &[BorrowedFd<'_>]) -> Result<Vmm, VmLinkError> {
         let held = [ends.qmp.as_fd(), ends.console.as_fd(), ends.log.as_fd()];
-        let request = Request::Start { run, device, arguments };
-        let mut answers = self.ask(&request, &[&held, theirs].concat())?;
+        let run = start.run;
+        let mut answers = self.ask(&Request::Start(start), &[&held, theirs].concat())?;
         match answers.pop() {
             Some((Answer::Done, descriptors)) => {
                 let [process] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| no_answer())?;
@@ -246,10 +237,7 @@ impl VmLink {
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Vec<(Answer, Vec<OwnedFd>)>, VmLinkError> {
-        let bytes = request.encode();
-        if bytes.len() > VMM_MESSAGE_BYTES {
-            return Err(io::Error::other("a request beyond its limit").into());
-        }
+        let bytes = request.encode().ok_or_else(|| io::Error::other("a request beyond its limits"))?;
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         descriptors::send(&*socket, &bytes, descriptors)?;
         let mut answers = Vec::new();
@@ -281,34 +269,74 @@ mod tests {
 
     fn start(arguments: &[&str]) -> Request {
         let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
-        Request::Start { run: RunNumber(7), device: Device::Kvm, arguments }
+        Request::Start(Start { run: RunNumber(7), device: Device::Kvm, arguments })
     }
+
+    /// A start whose body is this CBOR.
+    fn start_of(parts: &[&[u8]]) -> Vec<u8> {
+        [&[&[START][..]], parts].concat().concat()
+    }
+
+    const RUN: &[u8] = b"\x63run\x07";
+    const DEVICE: &[u8] = b"\x66device\x63kvm";
+    const ARGUMENTS: &[u8] = b"\x69arguments\x81\x62-M";
 
     #[test]
     fn requests_and_answers_come_back_as_they_were() {
-        for request in [start(&["-M", "microvm", ""]), Request::Kill(RunNumber(u64::MAX)), Request::List] {
-            assert_eq!(Request::decode(&request.encode()), Some(request));
+        for request in [start(&["-M", "microvm", ""]), start(&[]), Request::Kill(RunNumber(u64::MAX)), Request::List] {
+            assert_eq!(Request::decode(&request.encode().unwrap()), Some(request));
         }
         for answer in [Answer::Done, Answer::Refused, Answer::Running(RunNumber(9))] {
             assert_eq!(Answer::decode(answer.encode()), Some(answer));
         }
+        assert_eq!(start(&["-M"]).encode().unwrap(), start_of(&[b"\xa3", RUN, DEVICE, ARGUMENTS]));
     }
 
     #[test]
     fn what_is_no_request_is_none() {
-        let good = start(&["-M"]).encode();
-        let cut: Vec<Vec<u8>> = (0..good.len()).map(|length| good.get(..length).unwrap().to_vec()).collect();
-        let change = |at: usize, to: u8| {
-            let mut bytes = good.clone();
-            *bytes.get_mut(at).unwrap() = to;
-            bytes
-        };
-        let long = start(&[&"x".repeat(VMM_ARGUMENT_BYTES + 1)]).encode();
-        let many = start(&["x"; VMM_ARGUMENTS + 1]).encode();
-        let wrong = [change(0, 9), change(9, 2), change(10, 0xff), long, many, vec![LIST, 0], vec![KILL, 0]];
-        for bytes in cut.into_iter().chain(wrong) {
-            assert_eq!(Request::decode(&bytes), None, "{bytes:?}");
+        let good = start(&["-M"]).encode().unwrap();
+        let cut = (0..good.len()).map(|length| good.get(..length).unwrap().to_vec());
+        let wrong = [
+            vec![9],
+            vec![LIST, 0],
+            vec![KILL, 0],
+            [&good[..], &[0]].concat(),
+            start_of(&[b"\xa3", RUN, b"\x66device\x63tpm", ARGUMENTS]),
+            start_of(&[b"\xa3", RUN, DEVICE, b"\x69arguments\x81\x62\xff\xff"]),
+            start_of(&[b"\xa3", RUN, DEVICE, b"\x69arguments\x81\x62-\0"]),
+            start_of(&[b"\xa2", RUN, DEVICE]),
+            start_of(&[b"\xa4", RUN, b"\x63tap\x01", DEVICE, ARGUMENTS]),
+        ];
+        for bytes in cut.chain(wrong) {
+            assert_eq!(Request::decode(&bytes), None, "{bytes:x?}");
         }
-        assert!(Request::decode(&start(&["x"; VMM_ARGUMENTS]).encode()).is_some());
+    }
+
+    #[test]
+    fn one_start_has_one_form() {
+        let forms: [&[&[u8]]; 4] = [
+            &[b"\xa3", DEVICE, RUN, ARGUMENTS],
+            &[b"\xa4", RUN, RUN, DEVICE, ARGUMENTS],
+            &[b"\xa3", b"\x63run\x18\x07", DEVICE, ARGUMENTS],
+            &[b"\xbf", RUN, DEVICE, ARGUMENTS, b"\xff"],
+        ];
+        for form in forms {
+            assert_eq!(Request::decode(&start_of(form)), None, "{form:x?}");
+        }
+    }
+
+    #[test]
+    fn arguments_beyond_their_number_or_length_are_neither_sent_nor_taken() {
+        let bytes = |arguments: Vec<String>| {
+            let start = Start { run: RunNumber(7), device: Device::None, arguments };
+            [&[START][..], &cbor::encode(&start).unwrap()].concat()
+        };
+        assert!(Request::decode(&bytes(vec!["x".to_owned(); VMM_ARGUMENTS])).is_some());
+        for wrong in [vec!["x".to_owned(); VMM_ARGUMENTS + 1], vec!["x".repeat(VMM_ARGUMENT_BYTES + 1)]] {
+            assert_eq!(Request::decode(&bytes(wrong.clone())), None);
+            let words: Vec<&str> = wrong.iter().map(String::as_str).collect();
+            assert_eq!(start(&words).encode(), None);
+        }
+        assert_eq!(start(&["x".repeat(VMM_ARGUMENT_BYTES).as_str(); 17]).encode(), None, "beyond one message");
     }
 }
