@@ -109,6 +109,8 @@ soak: test ## what takes longer (up to 60 minutes)
 	    $(MAKE) --no-print-directory --directory=target/soak/$$folder uki || exit 1; done
 	cmp target/soak/one/target/image/node.efi target/soak/another/below/target/image/node.efi
 	cmp target/soak/one/target/image/manifest.toml target/soak/another/below/target/image/manifest.toml
+	$(say) 'killing the server at 500 steps of requests'
+	GARANT_ROUNDS=500 cargo test --locked --quiet --package garant-tests --test vm_crash -- --nocapture
 	$(say) 'fuzzing each parser for 60 s'
 	tests/fuzz/run 60
 

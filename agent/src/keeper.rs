@@ -228,8 +228,8 @@ impl Keeping<'_> {
             if self.server.as_ref().is_some_and(|server| Some(server.pid) == ended.pid()) {
                 log::warn!("server ended: {ended:?}; next in {:?}", self.pause);
                 self.ended();
-            } else if let Some(pid) = ended.pid() {
-                self.vmms.ended(pid);
+            } else {
+                self.vmms.ended(ended);
             }
         }
     }

@@ -126,7 +126,10 @@ impl Garantd {
     /// The process that answers, where one runs.
     pub fn server_pid(&self) -> Option<u32> {
         let children = format!("/proc/{0}/task/{0}/children", self.keeper.id());
-        fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
+        let children = fs::read_to_string(children).ok()?;
+        let is_server =
+            |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"garantd\0server\0");
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_server)
     }
 
     /// Kills the server as an accident would; the keeper lives on.

@@ -12,6 +12,7 @@ pub mod forge;
 pub mod garant;
 pub mod garantd;
 pub mod impostor;
+pub mod killer;
 pub mod landmark;
 pub mod place_world;
 pub mod qemu;

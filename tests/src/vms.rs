@@ -81,7 +81,12 @@ fn text(path: &Path) -> &str {
 
 /// One request over the node's socket: status and body.
 pub fn ask(node: &Garantd, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let mut stream = UnixStream::connect(node.socket()).unwrap();
+    try_ask(&node.socket(), method, path, body).expect("no HTTP answer")
+}
+
+/// The same for a server that may die over it.
+pub fn try_ask(socket: &Path, method: &str, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -91,9 +96,9 @@ pub fn ask(node: &Garantd, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("no HTTP answer");
-    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
-    (status, answer.split_off(end + 4))
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
+    Some((status, answer.split_off(end + 4)))
 }
 
 /// The same with JSON.

@@ -109,6 +109,9 @@ fn a_vm_outlives_the_server_that_started_it_and_is_stopped_by_the_next() {
     assert_eq!(vmms(&node).len(), 1);
     let of_runs = ["start", "started", "start", "started", "pause", "resume", "stop", "ended"];
     assert_eq!(kinds(&entries(&node, 8)), of_runs, "no act is lost, doubled or void");
+    node.kill_server();
+    node.wait_until_ready();
+    assert_eq!(state(&node, "runs"), ("stopped".to_owned(), "it was stopped".to_owned()), "it stays what it became");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     descriptors,
     vm::link::{Answer, Request, RunNumber, Start},
 };
-use nix::unistd::Pid;
+use nix::{sys::wait::WaitStatus, unistd::Pid};
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
@@ -43,6 +43,9 @@ impl Vmms {
         let mut buffer = vec![0; VMM_MESSAGE_BYTES];
         let (length, descriptors) = descriptors::receive(server, &mut buffer)?;
         let bytes = buffer.get(..length).unwrap_or_default();
+        if bytes.is_empty() {
+            return Err(io::Error::other("it closed its link"));
+        }
         match Request::decode(bytes).ok_or_else(|| io::Error::other("it sent what is no request about VMMs"))? {
             Request::List => {
                 for (run, vmm) in &self.running {
@@ -69,13 +72,13 @@ impl Vmms {
         }
     }
 
-    /// Forgets a VMM that was reaped; says whether it was one.
-    pub(super) fn ended(&mut self, pid: Pid) -> bool {
-        let run = self.running.iter().find(|(_, vmm)| vmm.pid == pid).map(|(run, _)| *run);
-        run.is_some_and(|run| {
-            log::info!("VMM ended run={} pid={pid}", run.0);
-            self.running.remove(&run).is_some()
-        })
+    /// Forgets a VMM that was reaped.
+    pub(super) fn ended(&mut self, ended: WaitStatus) {
+        let run = self.running.iter().find(|(_, vmm)| Some(vmm.pid) == ended.pid()).map(|(run, _)| *run);
+        if let Some(run) = run {
+            log::info!("VMM ended run={} {ended:?}", run.0);
+            self.running.remove(&run);
+        }
     }
 
     /// Ends all of them at once; they are reaped like any other child.

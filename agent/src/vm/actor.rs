@@ -196,7 +196,7 @@ impl Actor {
             let _ = timeout(grace, run.ended()).await;
         }
         self.kill().await?;
-        self.finish(State::Stopped, "it was stopped")
+        self.finish(State::Stopped, STOPPED)
     }
 
     /// Ends what runs, and forgets the VM.
@@ -324,6 +324,11 @@ pub fn name(vm: &Vm) -> Result<VmName, LedgerError> {
     VmName::new(vm.id.as_str(), vm.generation).ok_or(LedgerError::Encoding)
 }
 
+/// The state of a VM that ended for this reason.
+pub fn state_after(why: &str) -> State {
+    if [STOPPED, GUEST_ENDED].contains(&why) { State::Stopped } else { State::Failed }
+}
+
 /// Words that the ledger takes.
 pub fn words(text: &str) -> String {
     let plain = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
@@ -359,4 +364,5 @@ fn ours() -> Problem {
     Problem::new(Code::Busy, "a record of ours cannot be written", "report this: it is an error in garantd")
 }
 
+const STOPPED: &str = "it was stopped";
 const GUEST_ENDED: &str = "the guest ended itself";

@@ -4,7 +4,7 @@
 use crate::{
     ledger::{Definition, LedgerError, Recovered},
     vm::{
-        actor::{self, Host, Order, name, words},
+        actor::{self, Host, Order, name, state_after, words},
         link::{RunNumber, Vmm},
         qmp::RunState,
         run::{Run, end},
@@ -40,6 +40,11 @@ pub async fn recover(
             tasks.insert(id, task);
         }
     }
+    for (vm, why) in &open.ends {
+        if let Some(known) = known(host, vm) {
+            host.board.restore(Vm { state: state_after(why), reason: Some(why.clone()), ..known });
+        }
+    }
     // What no start explains was ended by an act whose server died before the VMM did.
     for number in vmms.into_keys() {
         log::warn!("VMM ended run={}: no VM of this boot has it", number.0);
@@ -62,31 +67,48 @@ fn define(host: &Host, definition: &Definition) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Starts that have no end yet.
+/// What became of the starts.
+#[derive(Default)]
 struct Open {
+    /// Those that have no end yet.
     starts: BTreeMap<u64, VmName>,
+    /// Those that the VMM confirmed.
     started: BTreeSet<u64>,
+    /// Why VMs ended that were not started again.
+    ends: BTreeMap<VmName, String>,
 }
 
 impl Open {
     fn of(acts: &[Act]) -> Open {
-        let mut open = Open { starts: BTreeMap::new(), started: BTreeSet::new() };
+        let mut open = Open::default();
         for (number, act) in (1..).zip(acts) {
             match act {
                 Act::Start { vm, .. } => {
+                    open.ends.remove(vm);
                     open.starts.insert(number, vm.clone());
                 }
                 Act::Started { of, .. } => {
                     open.started.insert(*of);
                 }
-                Act::Ended { of, .. } | Act::Void(of) => {
-                    open.starts.remove(of);
-                }
+                Act::Ended { of, why, .. } => open.end(*of, why),
+                Act::Void(of) => open.end(*of, NEVER_RAN),
                 _ => {}
             }
         }
         open
     }
+
+    fn end(&mut self, start: u64, why: &str) {
+        if let Some(vm) = self.starts.remove(&start) {
+            self.ends.insert(vm, why.to_owned());
+        }
+    }
+}
+
+/// The VM of this name, where it is still known in this generation.
+fn known(host: &Host, vm: &VmName) -> Option<Vm> {
+    let known = vm.id().parse().ok().and_then(|id| host.board.vm(&id).ok());
+    known.filter(|known| name(known).is_ok_and(|name| name == *vm))
 }
 
 /// Adopts the VMM of a start, or ends it and writes down that it has ended.
@@ -97,8 +119,7 @@ async fn settle(
     vmm: Option<Vmm>,
     is_started: bool,
 ) -> Result<Option<(VmId, mpsc::Sender<Order>)>, LedgerError> {
-    let known = vm.id().parse().ok().and_then(|id| host.board.vm(&id).ok());
-    let known = known.filter(|known| name(known).is_ok_and(|name| name == *vm));
+    let known = known(host, vm);
     let why = match (vmm, &known) {
         (Some(vmm), Some(known)) if is_started => match Run::take_over(vmm).await {
             Ok((run, state)) => {
@@ -115,7 +136,7 @@ async fn settle(
         },
         (Some(_), _) => {
             end(&host.link, RunNumber(number)).await;
-            "the node's server ended before it ran".to_owned()
+            NEVER_RAN.to_owned()
         }
         (None, _) => "it ended while the node had no server".to_owned(),
     };
@@ -130,3 +151,5 @@ async fn settle(
     }
     Ok(None)
 }
+
+const NEVER_RAN: &str = "the node's server ended before it ran";
