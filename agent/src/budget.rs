@@ -205,5 +205,8 @@ pub const STOP_GRACE_USUAL: Duration = Duration::from_secs(30);
 /// How long a question for events waits for one.
 pub const EVENTS_WAIT: Duration = Duration::from_secs(25);
 
+/// Clients that may ask for VMs: a configuration of 64 KiB has room for as many with all options.
+pub const VM_CLIENTS: usize = 256;
+
 /// VMs that a configuration may allow.
 pub const VMS: usize = 2048;

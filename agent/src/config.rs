@@ -1,7 +1,11 @@
 //! The configuration, as the locked-down server reads it. The keeper hashes the same bytes unread: entry 0 covers them, so
 //! whoever verifies the node knows every option, and none names a program.
 
-use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS, VMS};
+mod clients;
+
+pub use clients::{Quota, VmClient};
+
+use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS, VM_CLIENTS, VMS};
 use garant_api::spec::Accelerator;
 use garant_attest::evidence::{Degrees, Location};
 use garant_hw::tpm::templates::EK_TEMPLATES;
@@ -55,6 +59,9 @@ pub struct VmOptions {
     /// VMs that may be defined.
     #[serde(default = "VmOptions::usual_count")]
     pub count: usize,
+    /// Who may ask for VMs over TLS. Left out: nobody.
+    #[serde(default)]
+    pub client: Vec<VmClient>,
 }
 
 impl VmOptions {
@@ -169,6 +176,8 @@ pub enum ConfigError {
     },
     /// VMs that nothing could run, or more than are kept.
     Vms,
+    /// Two clients that cannot be told apart, or more than are kept.
+    Clients,
     /// More keys than are kept.
     TooManyKeys {
         /// Keys found.
@@ -193,6 +202,9 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::Vms => {
                 write!(f, "[vms]: name at least one of kvm and tcg as accelerators, and a count of at most {VMS}")
+            }
+            ConfigError::Clients => {
+                write!(f, "[[vms.client]]: at most {VM_CLIENTS}, each with a key and a name of its own")
             }
             ConfigError::TooManyKeys { found } => {
                 write!(
@@ -226,6 +238,9 @@ impl Configuration {
             && (vms.accelerators.is_empty() || vms.count > VMS)
         {
             return Err(ConfigError::Vms);
+        }
+        if configuration.vms.as_ref().is_some_and(|vms| !clients::are_apart(&vms.client)) {
+            return Err(ConfigError::Clients);
         }
         let found = configuration.known_keys().count();
         if found > LISTED_KEYS { Err(ConfigError::TooManyKeys { found }) } else { Ok(configuration) }
@@ -374,20 +389,29 @@ mod tests {
         // The names of all fields, from the struct itself.
         let unknown = |table: &str| refused(&format!("{table}nonsense = 1"));
         let mut checked = 0;
-        let tables =
-            ["", "[[push]]\n", "[[ek_certificate]]\n", "[[landmark]]\n", "[statements]\n", "[location]\n", "[vms]\n"];
+        let tables = [
+            "",
+            "[[push]]\n",
+            "[[ek_certificate]]\n",
+            "[[landmark]]\n",
+            "[statements]\n",
+            "[location]\n",
+            "[vms]\n",
+            "[[vms.client]]\n",
+        ];
         for message in tables.map(unknown) {
             let names = message.split('`').skip(3).step_by(2);
             for name in names {
                 let is_explained = EXAMPLE.lines().any(|line| {
                     line.trim_start_matches('#').trim_start().starts_with(&format!("{name} = "))
-                        || [format!("[[{name}]]"), format!("[{name}]")].contains(&line.to_owned())
+                        || [format!("[[{name}]]"), format!("[[vms.{name}]]"), format!("[{name}]")]
+                            .contains(&line.to_owned())
                 });
                 assert!(is_explained, "{name} is not in the example");
                 checked += 1;
             }
         }
-        assert_eq!(checked, 29, "the message no longer lists the options");
+        assert_eq!(checked, 37, "the message no longer lists the options");
     }
 
     #[test]

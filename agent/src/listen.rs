@@ -160,7 +160,7 @@ pub(crate) async fn serve_channel<S>(node: &Node, channel: &Channel, stream: S) 
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    http::serve(stream, channel.body_bytes(), |request| node.answer(channel, request)).await
+    http::serve(stream, node.body_bytes(channel), |request| node.answer(channel, request)).await
 }
 
 /// Strangers' broken connections are their own affair; they are counted by whoever wants to, at level debug.

@@ -9,7 +9,7 @@ use crate::{
     statements::Carried,
     tpm_chip::{Credential, Endorsements},
     tpm_task::{Asker, TaskError, TpmClient},
-    vm::answers::Vms,
+    vm::{answers::Vms, clients::Caller},
 };
 use bytes::{Buf, Bytes};
 use garant_attest::{
@@ -72,14 +72,6 @@ impl Channel {
         Channel { kind, binder, peer, session, gave_evidence: AtomicBool::new(false) }
     }
 
-    /// How long a request's body may be here: only on this machine does anybody speak of VMs.
-    pub fn body_bytes(&self) -> usize {
-        match self.kind {
-            Kind::None => garant_api::budget::BODY_BYTES.max(budget::CREDENTIAL_BYTES),
-            _ => budget::CREDENTIAL_BYTES,
-        }
-    }
-
     /// Whether anybody got evidence here.
     pub fn gave_evidence(&self) -> bool {
         self.gave_evidence.load(Ordering::Relaxed)
@@ -110,14 +102,19 @@ impl Node {
         }
     }
 
+    /// How long a request's body may be here: only clients say what VMs are.
+    pub fn body_bytes(&self, channel: &Channel) -> usize {
+        match self.caller(channel) {
+            Some(_) => garant_api::budget::BODY_BYTES.max(budget::CREDENTIAL_BYTES),
+            None => budget::CREDENTIAL_BYTES,
+        }
+    }
+
     /// Answers one request of this connection.
     pub async fn answer(&self, channel: &Channel, request: Request) -> Answer {
-        if let Some(vms) = self.vms.as_ref().filter(|_| channel.kind == Kind::None && Vms::is_asked(&request.path)) {
-            return vms.answer(&request).await;
-        }
-        let mut answer = match self.route(channel, &request).await {
-            Ok(answer) => answer,
-            Err(refusal) => refusal.into(),
+        let mut answer = match self.vms.as_ref().filter(|_| Vms::is_asked(&request.path)) {
+            Some(vms) => vms.answer(self.caller(channel).as_ref(), &request).await,
+            None => self.route(channel, &request).await.unwrap_or_else(Answer::from),
         };
         let age = |key| self.quoting.with_sessions(|sessions| sessions.age(key));
         if channel.session.as_ref().map(age) == Some(Age::Old) {
@@ -147,6 +144,15 @@ impl Node {
                 404,
                 "the paths are /v1/identity, /v1/credential, /v1/evidence, /v1/ledger, /v1/statements and /v1/health",
             )),
+        }
+    }
+
+    /// Who asks for VMs here, where somebody may. A verifier that the node itself dialled may not.
+    fn caller(&self, channel: &Channel) -> Option<Caller> {
+        match (channel.kind, channel.peer) {
+            (Kind::None, _) => Some(Caller::LOCAL),
+            (Kind::TlsServer, Some(key)) => self.vms.as_ref()?.caller(&key),
+            _ => None,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     tpm_chip::{Chip, ChipError},
     tpm_device::TpmDevice,
     tpm_task,
-    vm::{actor::Host, answers::Vms, board::Board, images::Store, link::VmLink, recovery, tsc},
+    vm::{actor::Host, answers::Vms, board::Board, clients::Clients, images::Store, link::VmLink, recovery, tsc},
 };
 use garant_attest::{
     cbor::CborError,
@@ -177,6 +177,7 @@ impl Server {
             (Some(options), Some(images)) => {
                 let host = Host {
                     board: Board::new(options),
+                    clients: Clients::new(&options.client),
                     link: self.vmms,
                     ledger: ledger.clone(),
                     images,

@@ -3,12 +3,14 @@
 pub mod actor;
 pub mod answers;
 pub mod board;
+pub mod clients;
 pub mod images;
 pub mod launch;
 pub mod link;
 pub mod overlay;
 pub mod plan;
 pub mod qmp;
+pub mod quota;
 #[cfg(test)]
 mod real_qemu;
 pub mod recovery;

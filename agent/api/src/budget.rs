@@ -14,6 +14,9 @@ pub const CONSOLE_BYTES: usize = 64 * 1024;
 /// Bytes of a VM's id: a DNS label (RFC 1035, 2.3.4), so that it can be a host name.
 pub const VM_ID_BYTES: usize = 63;
 
+/// Bytes of a client's name: as many as of a VM's id, so that both fit into one line.
+pub const CLIENT_NAME_BYTES: usize = 63;
+
 /// Bytes of a command line. An x86 kernel reads 2,047 (COMMAND_LINE_SIZE of 2,048 with its NUL,
 /// arch/x86/include/asm/setup.h) and cuts the rest off without a word. 511 are left for what is added: under TCG
 /// `tsc_early_khz=` by the node (22 bytes), in a microvm `virtio_mmio.device=` by QEMU (about 40 bytes for each device).

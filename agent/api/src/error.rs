@@ -37,6 +37,11 @@ pub enum Invalid {
         /// What was sent, cut.
         found: String,
     },
+    /// No name of a client.
+    ClientName {
+        /// What was sent, cut.
+        found: String,
+    },
     /// No digest of an image.
     ImageDigest {
         /// What was sent, cut.
@@ -68,6 +73,10 @@ impl Invalid {
         Invalid::VmId { found: clip(found, budget::REPEATED_BYTES) }
     }
 
+    pub(crate) fn client_name(found: &str) -> Invalid {
+        Invalid::ClientName { found: clip(found, budget::REPEATED_BYTES) }
+    }
+
     pub(crate) fn image_digest(found: &str) -> Invalid {
         Invalid::ImageDigest { found: clip(found, budget::REPEATED_BYTES) }
     }
@@ -91,6 +100,7 @@ impl fmt::Display for Invalid {
                 write!(f, "expected a whole number from {min} to {max}, found {found}")
             }
             Invalid::VmId { found } => write!(f, "expected {VM_ID}, found {found:?}"),
+            Invalid::ClientName { found } => write!(f, "expected {CLIENT_NAME}, found {found:?}"),
             Invalid::ImageDigest { found } => write!(f, "expected {IMAGE_DIGEST}, found {found:?}"),
             Invalid::CommandLineLength { found_bytes } => {
                 write!(f, "expected at most {} bytes, found {found_bytes}", budget::COMMAND_LINE_BYTES)
@@ -108,5 +118,7 @@ impl core::error::Error for Invalid {}
 
 /// What a VM's id looks like.
 pub(crate) const VM_ID: &str = "1 to 63 of the characters a-z, 0-9 and -, the first a letter or a digit";
+/// What a client's name looks like.
+pub(crate) const CLIENT_NAME: &str = VM_ID;
 /// What an image's digest looks like.
 pub(crate) const IMAGE_DIGEST: &str = "sha256: and 64 lower-case hexadecimal digits";

@@ -11,7 +11,8 @@ pub const PATH: &str = "/v1/events";
 /// One VM came into a state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counted up by one, without gaps, from a number above all those of the node's servers before.
+    /// Counted up by one for all events of the node, from a number above all those of its servers before. Who may not see
+    /// all VMs does not see all numbers.
     pub sequence: u64,
     /// Milliseconds since 1970 by the node's clock.
     pub time_ms: u64,

@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod budget;
+pub mod client;
 mod clip;
 pub mod error;
 pub mod event;

@@ -75,6 +75,8 @@ pub enum Code {
     InvalidSpec,
     /// No VM of this id.
     UnknownVm,
+    /// The id is another's.
+    IdTaken,
     /// This generation of the VM has another spec.
     OtherSpec,
     /// The VM has a newer generation.
@@ -89,6 +91,14 @@ pub enum Code {
     NoMemory,
     /// The node has as many VMs as it may.
     TooMany,
+    /// The owner has as many VMs as it may.
+    QuotaCount,
+    /// The owner's VMs together have as much memory as they may.
+    QuotaMemory,
+    /// The owner's VMs together have as many vCPUs as they may.
+    QuotaVcpus,
+    /// The client has written as much into the ledger of this boot as it may.
+    QuotaEntries,
     /// The VMM ended or refused.
     VmmFailed,
     /// Too much waits; later it may work.
@@ -101,9 +111,10 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 18] = [
         Code::InvalidSpec,
         Code::UnknownVm,
+        Code::IdTaken,
         Code::OtherSpec,
         Code::GenerationPast,
         Code::WrongState,
@@ -111,6 +122,10 @@ impl Code {
         Code::ImageDigest,
         Code::NoMemory,
         Code::TooMany,
+        Code::QuotaCount,
+        Code::QuotaMemory,
+        Code::QuotaVcpus,
+        Code::QuotaEntries,
         Code::VmmFailed,
         Code::Busy,
         Code::NotAllowed,
@@ -143,6 +158,7 @@ impl Code {
         match self {
             Code::InvalidSpec => ("invalid_spec", 400, "the request cannot be read", Caller),
             Code::UnknownVm => ("unknown_vm", 404, "there is no such VM", Caller),
+            Code::IdTaken => ("id_taken", 409, "the id is taken", Caller),
             Code::OtherSpec => ("other_spec", 409, "this generation of the VM has another spec", Caller),
             Code::GenerationPast => ("generation_past", 409, "the VM has a newer generation", Caller),
             Code::WrongState => ("wrong_state", 409, "the VM is in a state that does not allow this", Caller),
@@ -150,6 +166,10 @@ impl Code {
             Code::ImageDigest => ("image_digest", 409, "the image on the node is not what its name says", Node),
             Code::NoMemory => ("no_memory", 503, "the node has not enough memory left", Node),
             Code::TooMany => ("too_many", 429, "the node has as many VMs as it may", Node),
+            Code::QuotaCount => ("quota_count", 429, "the owner has as many VMs as it may", Caller),
+            Code::QuotaMemory => ("quota_memory", 429, "the owner's VMs have as much memory as they may", Caller),
+            Code::QuotaVcpus => ("quota_vcpus", 429, "the owner's VMs have as many vCPUs as they may", Caller),
+            Code::QuotaEntries => ("quota_entries", 429, "the client's share of the ledger is used up", Caller),
             Code::VmmFailed => ("vmm_failed", 502, "the VMM failed", Vmm),
             Code::Busy => ("busy", 503, "too much is waiting", Node),
             Code::NotAllowed => ("not_allowed", 403, "this caller may not do that", Caller),
@@ -175,6 +195,7 @@ mod tests {
         let stable = [
             ("invalid_spec", 400),
             ("unknown_vm", 404),
+            ("id_taken", 409),
             ("other_spec", 409),
             ("generation_past", 409),
             ("wrong_state", 409),
@@ -182,6 +203,10 @@ mod tests {
             ("image_digest", 409),
             ("no_memory", 503),
             ("too_many", 429),
+            ("quota_count", 429),
+            ("quota_memory", 429),
+            ("quota_vcpus", 429),
+            ("quota_entries", 429),
             ("vmm_failed", 502),
             ("busy", 503),
             ("not_allowed", 403),

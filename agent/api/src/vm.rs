@@ -2,6 +2,7 @@
 
 use crate::{
     budget,
+    client::ClientName,
     error::Invalid,
     field,
     number::number,
@@ -160,6 +161,9 @@ pub struct Vm {
     pub id: VmId,
     /// Which spec it has.
     pub generation: u64,
+    /// Whose it is: the client that defined it first; nobody's where that was done on the node's own socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<ClientName>,
     /// What it is.
     pub spec: Spec,
     /// What it is doing.
@@ -179,7 +183,7 @@ pub struct Vm {
 pub struct List {
     /// Number of the last event that this list knows of: events after it bring the list up to date.
     pub sequence: u64,
-    /// All VMs, by id.
+    /// All VMs that the caller may see, by id.
     pub vms: Vec<Vm>,
 }
 

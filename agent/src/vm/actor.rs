@@ -8,6 +8,7 @@ use crate::{
     ledger::{Definition, Ledger, LedgerError},
     vm::{
         board::{Board, Ensured, has_vmm, now_ms, wrong_state},
+        clients::{Caller, Clients},
         images::{ImageError, Store},
         launch::{self, LaunchError},
         link::VmLink,
@@ -16,11 +17,13 @@ use crate::{
     },
 };
 use garant_api::{
+    client::ClientName,
     problem::{Code, Problem},
     spec::{Ensure, Machine, VmId},
     vm::{Act as Request, Level, State, Verb, Vm},
 };
-use garant_attest::ledger::{Act, Asker, VmName};
+use garant_attest::ledger::{Act, VmName};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -33,6 +36,8 @@ use tokio::{
 pub struct Host {
     /// What is known of them.
     pub board: Board,
+    /// Who may ask for them over TLS.
+    pub clients: Clients,
     /// The way to what runs them.
     pub link: VmLink,
     /// What is written down of them.
@@ -47,13 +52,13 @@ pub struct Host {
     pub tsc_khz: Option<u64>,
 }
 
-/// A request to one VM.
+/// A request to one VM, each with who asks.
 #[derive(Debug)]
 pub enum Order {
     /// Be this.
-    Ensure(Ensure, oneshot::Sender<Result<Ensured, Problem>>),
+    Ensure(Caller, Ensure, oneshot::Sender<Result<Ensured, Problem>>),
     /// Do this.
-    Act(Verb, Request, oneshot::Sender<Result<Vm, Problem>>),
+    Act(Caller, Verb, Request, oneshot::Sender<Result<Vm, Problem>>),
     /// Say what the console showed.
     Console(oneshot::Sender<Vec<u8>>),
 }
@@ -111,37 +116,37 @@ impl Actor {
                 let shown = self.run.as_ref().map(|(_, run)| run.console.bytes());
                 let _ = reply.send(shown.unwrap_or_else(|| self.console.clone()));
             }
-            Order::Ensure(ensure, reply) => {
-                let _ = reply.send(self.host.ensure(&self.id, ensure));
+            Order::Ensure(caller, ensure, reply) => {
+                let _ = reply.send(self.host.ensure(&caller, &self.id, ensure));
             }
-            Order::Act(verb, request, reply) => {
-                let answer = self.act(verb, request).await;
+            Order::Act(caller, verb, request, reply) => {
+                let answer = self.act(&caller, verb, request).await;
                 if let Err(problem) = &answer {
-                    log::warn!("vm={} {verb} code={}: {}", self.id, problem.code, problem.detail);
+                    log::warn!("vm={} {verb} by={caller} code={}: {}", self.id, problem.code, problem.detail);
                 }
                 let _ = reply.send(answer);
             }
         }
     }
 
-    async fn act(&mut self, verb: Verb, request: Request) -> Result<Vm, Problem> {
-        let vm = self.host.board.vm_of(&self.id, request.generation)?;
+    async fn act(&mut self, caller: &Caller, verb: Verb, request: Request) -> Result<Vm, Problem> {
+        let vm = self.host.board.vm_of(caller, &self.id, request.generation)?;
         match (verb, vm.state) {
-            (Verb::Start, State::Defined | State::Stopped | State::Failed) => self.start(&vm).await,
+            (Verb::Start, State::Defined | State::Stopped | State::Failed) => self.start(caller, &vm).await,
             (Verb::Start, State::Running) | (Verb::Pause, State::Paused) | (Verb::Resume, State::Running) => Ok(vm),
             (Verb::Start, _) => Err(wrong_state(&vm, "resume it")),
-            (Verb::Pause, State::Running) => self.halt(&vm, Verb::Pause).await,
-            (Verb::Resume, State::Paused) => self.halt(&vm, Verb::Resume).await,
+            (Verb::Pause, State::Running) => self.halt(caller, &vm, Verb::Pause).await,
+            (Verb::Resume, State::Paused) => self.halt(caller, &vm, Verb::Resume).await,
             (Verb::Pause | Verb::Resume, _) => Err(wrong_state(&vm, "start it first")),
             (Verb::Stop, _) if !has_vmm(vm.state) => Ok(vm),
-            (Verb::Stop, _) => self.stop(&vm, request).await,
-            (Verb::Delete, _) => self.delete(&vm).await,
+            (Verb::Stop, _) => self.stop(caller, &vm, request).await,
+            (Verb::Delete, _) => self.delete(caller, &vm).await,
         }
     }
 
-    async fn start(&mut self, vm: &Vm) -> Result<Vm, Problem> {
-        let starting = self.host.board.begin(vm)?;
-        let (number, run) = match launch::launch(&self.host, &starting).await {
+    async fn start(&mut self, caller: &Caller, vm: &Vm) -> Result<Vm, Problem> {
+        let starting = self.host.board.begin(caller, vm)?;
+        let (number, run) = match launch::launch(&self.host, &starting, caller.asker()).await {
             Ok(launched) => launched,
             Err(error) => return Err(self.failed(&error)),
         };
@@ -173,19 +178,19 @@ impl Actor {
     }
 
     /// Pauses or resumes: written down before, extended after the answer.
-    async fn halt(&mut self, vm: &Vm, verb: Verb) -> Result<Vm, Problem> {
+    async fn halt(&mut self, caller: &Caller, vm: &Vm, verb: Verb) -> Result<Vm, Problem> {
         let (act, command, state) = match verb {
-            Verb::Pause => (Act::Pause(self.name(vm)?, Asker::Local), "stop", State::Paused),
-            _ => (Act::Resume(self.name(vm)?, Asker::Local), "cont", State::Running),
+            Verb::Pause => (Act::Pause(self.name(vm)?, caller.asker()), "stop", State::Paused),
+            _ => (Act::Resume(self.name(vm)?, caller.asker()), "cont", State::Running),
         };
-        self.write(&act)?;
+        self.write_for(caller, &act)?;
         self.command(command).await.map_err(|error| vmm_failed(&error.to_string()))?;
         self.host.board.update(&self.id, |vm| (vm.state, vm.reason) = (state, None))
     }
 
     /// Asks the guest first where the machine has a power button, and waits as long as it was told to.
-    async fn stop(&mut self, vm: &Vm, request: Request) -> Result<Vm, Problem> {
-        self.write(&Act::Stop(self.name(vm)?, Asker::Local))?;
+    async fn stop(&mut self, caller: &Caller, vm: &Vm, request: Request) -> Result<Vm, Problem> {
+        self.write_for(caller, &Act::Stop(self.name(vm)?, caller.asker()))?;
         self.host.board.update(&self.id, |vm| vm.state = State::Stopping)?;
         let grace = request.grace_s.map_or(STOP_GRACE_USUAL, |grace| Duration::from_secs(grace.get().into()));
         let has_button = vm.spec.machine == Machine::Q35 && vm.state == State::Running && !grace.is_zero();
@@ -200,8 +205,8 @@ impl Actor {
     }
 
     /// Ends what runs, and forgets the VM.
-    async fn delete(&mut self, vm: &Vm) -> Result<Vm, Problem> {
-        self.write(&Act::Delete(self.name(vm)?, Asker::Local))?;
+    async fn delete(&mut self, caller: &Caller, vm: &Vm) -> Result<Vm, Problem> {
+        self.write_for(caller, &Act::Delete(self.name(vm)?, caller.asker()))?;
         if self.run.is_some() {
             self.kill().await?;
             self.finish(State::Stopped, "it was deleted")?;
@@ -289,22 +294,39 @@ impl Actor {
         name(vm).map_err(|error| not_written(&error))
     }
 
+    /// Writes down what a caller asked for, as long as it may have so much written.
+    fn write_for(&self, caller: &Caller, act: &Act) -> Result<u64, Problem> {
+        self.host.board.charge(caller)?;
+        self.write(act)
+    }
+
     fn write(&self, act: &Act) -> Result<u64, Problem> {
         self.host.ledger.write(act).map_err(|error| not_written(&error))
     }
 }
 
+/// A definition, as the journal has it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Defined {
+    /// Who asked for it, where a client did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<ClientName>,
+    /// What was defined.
+    pub vm: Vm,
+}
+
 impl Host {
     /// Writes a definition down and has it known.
-    pub fn ensure(&self, id: &VmId, ensure: Ensure) -> Result<Ensured, Problem> {
+    pub fn ensure(&self, caller: &Caller, id: &VmId, ensure: Ensure) -> Result<Ensured, Problem> {
         if let Some(accelerator) = ensure.spec.accelerator
             && !self.accelerators.contains(&accelerator)
         {
             let what = "the accelerator is none of those that this node's configuration allows";
             return Err(Problem::new(Code::NotAllowed, what, "leave it out, or add it to accelerators in [vms]"));
         }
-        self.board.ensure(id, ensure, |vm| {
-            let bytes = serde_json::to_vec(vm).map_err(|_| ours())?;
+        self.board.ensure(caller, id, ensure, |vm| {
+            let defined = Defined { by: caller.name().cloned(), vm: vm.clone() };
+            let bytes = serde_json::to_vec(&defined).map_err(|_| ours())?;
             self.ledger.define(&Definition::Defined(bytes)).map_err(|error| not_written(&error))
         })
     }

@@ -5,6 +5,7 @@ use crate::{
     vm::{
         actor::{self, Host, Order},
         board::Ensured,
+        clients::{Caller, not_a_client},
     },
 };
 use garant_api::{
@@ -47,27 +48,36 @@ impl Vms {
             .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: &Request) -> Answer {
-        self.route(request).await.unwrap_or_else(|problem| {
+    /// Who has this key, where a client does.
+    pub fn caller(&self, key: &[u8; 32]) -> Option<Caller> {
+        self.host.clients.caller(key)
+    }
+
+    /// Answers one request; nobody but a caller learns anything.
+    pub async fn answer(&self, caller: Option<&Caller>, request: &Request) -> Answer {
+        let answered = match caller {
+            Some(caller) => self.route(caller, request).await,
+            None => Err(not_a_client()),
+        };
+        answered.unwrap_or_else(|problem| {
             let body = serde_json::to_vec(&problem).unwrap_or_default();
             Answer::new(problem.status, problem::MEDIA_TYPE, body)
         })
     }
 
-    async fn route(&self, request: &Request) -> Result<Answer, Problem> {
+    async fn route(&self, caller: &Caller, request: &Request) -> Result<Answer, Problem> {
         let segments: Vec<&str> = request.path.split('/').skip(3).collect();
         let is_event = request.path.starts_with(event::PATH);
         match (&request.method, segments.as_slice()) {
-            (&Method::GET, [after]) if is_event => self.events(after).await,
-            (&Method::GET, []) if !is_event => json(200, &self.host.board.list()),
-            (&Method::GET, [id]) => json(200, &self.host.board.vm(&vm_id(id)?)?),
-            (&Method::PUT, [id]) => self.ensure(vm_id(id)?, &request.body).await,
-            (&Method::DELETE, [id]) => self.act(vm_id(id)?, Verb::Delete, &request.body).await,
-            (&Method::GET, [id, "console"]) => self.console(vm_id(id)?).await,
+            (&Method::GET, [after]) if is_event => self.events(caller, after).await,
+            (&Method::GET, []) if !is_event => json(200, &self.host.board.list(caller)),
+            (&Method::GET, [id]) => json(200, &self.host.board.seen(caller, &vm_id(id)?)?),
+            (&Method::PUT, [id]) => self.ensure(caller, vm_id(id)?, &request.body).await,
+            (&Method::DELETE, [id]) => self.act(caller, vm_id(id)?, Verb::Delete, &request.body).await,
+            (&Method::GET, [id, "console"]) => self.console(caller, vm_id(id)?).await,
             (&Method::POST, [id, verb]) if verb.parse().is_ok_and(|verb: Verb| verb != Verb::Delete) => {
                 let verb = verb.parse().map_err(|error| Problem::new(Code::InvalidSpec, error, PATHS))?;
-                self.act(vm_id(id)?, verb, &request.body).await
+                self.act(caller, vm_id(id)?, verb, &request.body).await
             }
             (method, _) => {
                 let what = format!("{method} {} is nothing that is answered", request.path);
@@ -76,12 +86,13 @@ impl Vms {
         }
     }
 
-    async fn ensure(&self, id: VmId, body: &[u8]) -> Result<Answer, Problem> {
+    async fn ensure(&self, caller: &Caller, id: VmId, body: &[u8]) -> Result<Answer, Problem> {
+        caller.may_change()?;
         let ensure = Ensure::from_json(body).map_err(|invalid| Problem::from(&invalid))?;
         // One that is there already is changed by its own task, so that nothing comes between.
-        let ensured = match self.host.board.vm(&id) {
-            Ok(_) => self.order(&id, |reply| Order::Ensure(ensure, reply)).await??,
-            Err(_) => self.host.ensure(&id, ensure)?,
+        let ensured = match self.host.board.seen(caller, &id) {
+            Ok(_) => self.order(&id, |reply| Order::Ensure(caller.clone(), ensure, reply)).await??,
+            Err(_) => self.host.ensure(caller, &id, ensure)?,
         };
         match ensured {
             Ensured::Changed(vm) => json(201, &vm),
@@ -89,32 +100,33 @@ impl Vms {
         }
     }
 
-    async fn act(&self, id: VmId, verb: Verb, body: &[u8]) -> Result<Answer, Problem> {
+    async fn act(&self, caller: &Caller, id: VmId, verb: Verb, body: &[u8]) -> Result<Answer, Problem> {
+        caller.may_change()?;
         let request = Act::from_json(verb, body).map_err(|invalid| Problem::from(&invalid))?;
-        let unknown = match self.host.board.vm(&id) {
+        let unknown = match self.host.board.seen(caller, &id) {
             Ok(_) => {
-                let vm = self.order(&id, |reply| Order::Act(verb, request, reply)).await??;
+                let vm = self.order(&id, |reply| Order::Act(caller.clone(), verb, request, reply)).await??;
                 self.forget_task(&id);
                 return json(200, &vm);
             }
             Err(unknown) => unknown,
         };
         // Who did not hear that it was deleted asks again.
-        let gone = self.host.board.forgotten(&id, request.generation).filter(|_| verb == Verb::Delete);
+        let gone = self.host.board.forgotten(caller, &id, request.generation).filter(|_| verb == Verb::Delete);
         json(200, &gone.ok_or(unknown)?)
     }
 
-    async fn console(&self, id: VmId) -> Result<Answer, Problem> {
-        self.host.board.vm(&id)?;
+    async fn console(&self, caller: &Caller, id: VmId) -> Result<Answer, Problem> {
+        self.host.board.seen(caller, &id)?;
         Ok(Answer::new(200, "text/plain; charset=utf-8", self.order(&id, Order::Console).await?))
     }
 
     /// Waits a while for an event that is not there yet.
-    async fn events(&self, after: &str) -> Result<Answer, Problem> {
+    async fn events(&self, caller: &Caller, after: &str) -> Result<Answer, Problem> {
         let number = |_| Problem::new(Code::InvalidSpec, "an event has a number", "ask for /v1/events/0 first");
         let after: u64 = after.parse().map_err(number)?;
-        let _ = timeout(EVENTS_WAIT, self.host.board.wait_for_event(after)).await;
-        json(200, &self.host.board.events(after))
+        let _ = timeout(EVENTS_WAIT, self.host.board.wait_for_event(caller, after)).await;
+        json(200, &self.host.board.events(caller, after))
     }
 
     /// Sends a VM's task an order and waits for its answer.

@@ -4,8 +4,13 @@
 use crate::{
     budget::{VM_EVENTS, VMS_FORGOTTEN},
     config::VmOptions,
+    vm::{
+        clients::Caller,
+        quota::{ACT_ENTRIES, Quotas, START_ENTRIES},
+    },
 };
 use garant_api::{
+    client::ClientName,
     event::{Event, Events},
     problem::{Code, Problem},
     spec::{Ensure, VmId},
@@ -33,7 +38,9 @@ struct Inner {
     vms: BTreeMap<VmId, Vm>,
     /// VMs that are gone, the oldest first: a request that was sent before is not taken for a new one.
     forgotten: VecDeque<Vm>,
-    events: VecDeque<Event>,
+    /// Each with whose VM it is of.
+    events: VecDeque<(Option<ClientName>, Event)>,
+    quotas: Quotas,
 }
 
 /// What a definition came to.
@@ -49,7 +56,7 @@ impl Board {
     /// No VMs, and room for those that the options allow.
     pub fn new(options: &VmOptions) -> Board {
         Board {
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner { quotas: Quotas::new(&options.client), ..Inner::default() }),
             // Above all numbers of servers before this one, so that their readers see a gap.
             sequence: watch::Sender::new(now_ms()),
             memory_mib: options.memory_mib,
@@ -57,9 +64,11 @@ impl Board {
         }
     }
 
-    /// Defines a VM, once `write` has written it down. One that runs keeps its generation.
+    /// Defines a VM, once `write` has written it down. One that runs keeps its generation. All VMs of a node share one name
+    /// space, since the ledger knows them by their ids: of another's VM a tenant learns that its id is taken, and no more.
     pub fn ensure(
         &self,
+        caller: &Caller,
         id: &VmId,
         ensure: Ensure,
         write: impl FnOnce(&Vm) -> Result<(), Problem>,
@@ -67,7 +76,11 @@ impl Board {
         let Ensure { generation, spec } = ensure;
         let mut inner = self.inner();
         let known = inner.vms.get(id);
-        let last = known.map(|vm| vm.generation).or_else(|| inner.last_generation(id));
+        let last = known.or_else(|| inner.forgotten.iter().find(|gone| gone.id == *id));
+        if last.is_some_and(|vm| !caller.sees(vm.owner.as_ref())) {
+            return Err(Problem::new(Code::IdTaken, format!("the id {id} is taken"), "choose another id"));
+        }
+        let last = last.map(|vm| vm.generation);
         if last.is_some_and(|last| generation < last) || known.is_none() && last == Some(generation) {
             return Err(past(id, generation, last.unwrap_or_default()));
         }
@@ -82,12 +95,16 @@ impl Board {
                 let what = format!("{} VMs, as many as the configuration allows", self.count);
                 return Err(Problem::new(Code::TooMany, what, "delete one, or raise count in [vms]"));
             }
-            _ => {}
+            None => inner.quotas.admit_definition(caller.name(), inner.vms.values())?,
+            Some(_) => {}
         }
+        let owner = known.map_or_else(|| caller.name().cloned(), |vm| vm.owner.clone());
         let times = Times { accepted: now_ms(), vmm_ready: None, running: None, guest_ready: None, ended: None };
-        let vm = Vm { id: id.clone(), generation, spec, state: State::Defined, reason: None, times, level: None };
+        let (state, id) = (State::Defined, id.clone());
+        let vm = Vm { id: id.clone(), generation, owner, spec, state, reason: None, times, level: None };
+        inner.quotas.charge(caller, ACT_ENTRIES)?;
         write(&vm)?;
-        inner.vms.insert(id.clone(), vm.clone());
+        inner.vms.insert(id, vm.clone());
         self.tell(&mut inner, &vm);
         Ok(Ensured::Changed(vm))
     }
@@ -111,9 +128,9 @@ impl Board {
         Ok(vm)
     }
 
-    /// A VM, of this generation.
-    pub fn vm_of(&self, id: &VmId, generation: u64) -> Result<Vm, Problem> {
-        let vm = self.vm(id)?;
+    /// A VM that this caller may see, of this generation.
+    pub fn vm_of(&self, caller: &Caller, id: &VmId, generation: u64) -> Result<Vm, Problem> {
+        let vm = self.seen(caller, id)?;
         match vm.generation.cmp(&generation) {
             std::cmp::Ordering::Equal => Ok(vm),
             std::cmp::Ordering::Greater => Err(past(id, generation, vm.generation)),
@@ -126,39 +143,66 @@ impl Board {
 
     /// A VM.
     pub fn vm(&self, id: &VmId) -> Result<Vm, Problem> {
-        let unknown =
-            || Problem::new(Code::UnknownVm, format!("no VM {id}"), "`garant vm list` shows those that there are");
-        self.inner().vms.get(id).cloned().ok_or_else(unknown)
+        self.inner().vms.get(id).cloned().ok_or_else(|| unknown(id))
+    }
+
+    /// A VM that this caller may see; another is unknown to it.
+    pub fn seen(&self, caller: &Caller, id: &VmId) -> Result<Vm, Problem> {
+        self.vm(id).ok().filter(|vm| caller.sees(vm.owner.as_ref())).ok_or_else(|| unknown(id))
     }
 
     /// What is left of a VM that was deleted in this generation.
-    pub fn forgotten(&self, id: &VmId, generation: u64) -> Option<Vm> {
+    pub fn forgotten(&self, caller: &Caller, id: &VmId, generation: u64) -> Option<Vm> {
         let inner = self.inner();
-        inner.forgotten.iter().find(|gone| gone.id == *id && gone.generation == generation).cloned()
+        let gone = inner.forgotten.iter().find(|gone| gone.id == *id && gone.generation == generation);
+        gone.filter(|gone| caller.sees(gone.owner.as_ref())).cloned()
     }
 
-    /// All VMs.
-    pub fn list(&self) -> List {
+    /// All VMs that this caller may see.
+    pub fn list(&self, caller: &Caller) -> List {
         let inner = self.inner();
-        List { sequence: *self.sequence.borrow(), vms: inner.vms.values().cloned().collect() }
+        let seen = inner.vms.values().filter(|vm| caller.sees(vm.owner.as_ref()));
+        List { sequence: *self.sequence.borrow(), vms: seen.cloned().collect() }
     }
 
-    /// Events after this one.
-    pub fn events(&self, after: u64) -> Events {
+    /// Events after this one that this caller may see.
+    pub fn events(&self, caller: &Caller, after: u64) -> Events {
         let inner = self.inner();
         let next = self.sequence.borrow().saturating_add(1);
-        let first_kept = inner.events.front().map_or(next, |event| event.sequence);
-        Events { first_kept, events: inner.events.iter().filter(|event| event.sequence > after).cloned().collect() }
+        let first_kept = inner.events.front().map_or(next, |(_, event)| event.sequence);
+        Events { first_kept, events: inner.events_after(caller, after).cloned().collect() }
     }
 
-    /// Waits for an event after this one.
-    pub async fn wait_for_event(&self, after: u64) {
-        let _ = self.sequence.subscribe().wait_for(|last| *last > after).await;
+    /// Waits for an event after this one that this caller may see, or that it can see no more.
+    pub async fn wait_for_event(&self, caller: &Caller, after: u64) {
+        let mut last = self.sequence.subscribe();
+        while *last.borrow_and_update() <= after || !self.has_news(caller, after) {
+            if last.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn has_news(&self, caller: &Caller, after: u64) -> bool {
+        let inner = self.inner();
+        let is_lost = inner.events.front().is_none_or(|(_, first)| first.sequence > after.saturating_add(1));
+        is_lost || inner.events_after(caller, after).next().is_some()
+    }
+
+    /// Counts what servers before this one wrote for a client.
+    pub fn recount(&self, client: &ClientName, entries: u64) {
+        self.inner().quotas.recount(client, entries);
+    }
+
+    /// Counts an act that a caller is about to have written.
+    pub fn charge(&self, caller: &Caller) -> Result<(), Problem> {
+        self.inner().quotas.charge(caller, ACT_ENTRIES)
     }
 
     /// Makes room for a start and says that it begins; the memory is the VM's until it is in another state without a VMM.
-    pub fn begin(&self, vm: &Vm) -> Result<Vm, Problem> {
+    pub fn begin(&self, caller: &Caller, vm: &Vm) -> Result<Vm, Problem> {
         let mut inner = self.inner();
+        inner.quotas.admit_run(vm, inner.vms.values())?;
         let with_vmm = inner.vms.values().filter(|vm| has_vmm(vm.state));
         let taken = with_vmm.fold(0u64, |sum, vm| sum.saturating_add(vm.spec.memory_mib.get().into()));
         let wanted = u64::from(vm.spec.memory_mib.get());
@@ -166,6 +210,7 @@ impl Board {
             let what = format!("{wanted} MiB asked for, {taken} of {} MiB taken", self.memory_mib);
             return Err(Problem::new(Code::NoMemory, what, "stop a VM, or raise memory_mib in [vms]"));
         }
+        inner.quotas.charge(caller, START_ENTRIES)?;
         let times = Times { accepted: now_ms(), vmm_ready: None, running: None, guest_ready: None, ended: None };
         let vm = Vm { state: State::Starting, reason: None, times, ..vm.clone() };
         self.put(&mut inner, vm.clone());
@@ -190,8 +235,8 @@ impl Board {
         if inner.events.len() >= VM_EVENTS {
             inner.events.pop_front();
         }
-        let Vm { id, generation, state, reason, .. } = vm.clone();
-        inner.events.push_back(Event { sequence, time_ms: now_ms(), id, generation, state, reason });
+        let Vm { id, generation, owner, state, reason, .. } = vm.clone();
+        inner.events.push_back((owner, Event { sequence, time_ms: now_ms(), id, generation, state, reason }));
         self.sequence.send_replace(sequence);
     }
 
@@ -201,8 +246,11 @@ impl Board {
 }
 
 impl Inner {
-    fn last_generation(&self, id: &VmId) -> Option<u64> {
-        self.forgotten.iter().find(|gone| gone.id == *id).map(|gone| gone.generation)
+    /// The newest are looked at first: who reads along has seen all others.
+    fn events_after(&self, caller: &Caller, after: u64) -> impl Iterator<Item = &Event> {
+        let newer = self.events.iter().rev().take_while(move |(_, event)| event.sequence > after).count();
+        let seen = self.events.iter().skip(self.events.len().saturating_sub(newer));
+        seen.filter(|(owner, _)| caller.sees(owner.as_ref())).map(|(_, event)| event)
     }
 }
 
@@ -212,6 +260,10 @@ pub fn has_vmm(state: State) -> bool {
         State::Starting | State::Running | State::Paused | State::Stopping => true,
         State::Defined | State::Stopped | State::Failed | State::Deleted => false,
     }
+}
+
+fn unknown(id: &VmId) -> Problem {
+    Problem::new(Code::UnknownVm, format!("no VM {id}"), "`garant vm list` shows those that there are")
 }
 
 /// The VM is in a state in which this cannot be done.
@@ -232,75 +284,4 @@ pub fn now_ms() -> u64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests")]
-mod tests {
-    use super::*;
-    use garant_api::spec::{Accelerator, Spec};
-
-    fn board(memory_mib: u64, count: usize) -> Board {
-        let accelerators = vec![Accelerator::Tcg];
-        Board::new(&VmOptions { images: "/".into(), accelerators, memory_mib, count })
-    }
-
-    fn spec(memory_mib: u64) -> Spec {
-        let image = format!("sha256:{}", "00".repeat(32));
-        let kernel = format!(r#"{{"image":"{image}","command_line":""}}"#);
-        Spec::from_json(format!(r#"{{"vcpus":1,"memory_mib":{memory_mib},"kernel":{kernel}}}"#).as_bytes()).unwrap()
-    }
-
-    fn ensure(board: &Board, id: &str, generation: u64, memory_mib: u64) -> Result<Ensured, Code> {
-        let ensure = Ensure { generation, spec: spec(memory_mib) };
-        board.ensure(&id.parse().unwrap(), ensure, |_| Ok(())).map_err(|problem| problem.code)
-    }
-
-    #[test]
-    fn one_id_and_generation_has_one_spec_for_ever() {
-        let board = board(1024, 8);
-        assert!(matches!(ensure(&board, "a", 2, 64), Ok(Ensured::Changed(_))));
-        assert!(matches!(ensure(&board, "a", 2, 64), Ok(Ensured::Same(_))));
-        assert_eq!(ensure(&board, "a", 2, 65).unwrap_err(), Code::OtherSpec);
-        assert_eq!(ensure(&board, "a", 1, 64).unwrap_err(), Code::GenerationPast);
-        board.forget(&"a".parse().unwrap()).unwrap();
-        assert_eq!(ensure(&board, "a", 2, 64).unwrap_err(), Code::GenerationPast, "a request that comes late");
-        assert!(ensure(&board, "a", 3, 65).is_ok());
-        let running = |vm: &mut Vm| vm.state = State::Running;
-        board.update(&"a".parse().unwrap(), running).unwrap();
-        assert_eq!(ensure(&board, "a", 4, 64).unwrap_err(), Code::WrongState);
-    }
-
-    #[test]
-    fn what_is_not_written_down_is_not_defined() {
-        let board = board(1024, 8);
-        let full = |_: &Vm| Err(Problem::new(Code::NoTpm, "", ""));
-        assert!(board.ensure(&"a".parse().unwrap(), Ensure { generation: 1, spec: spec(64) }, full).is_err());
-        assert!(board.list().vms.is_empty() && board.events(0).events.is_empty());
-    }
-
-    #[test]
-    fn no_more_vms_and_no_more_memory_than_the_configuration_allows() {
-        let board = board(128, 2);
-        for id in ["a", "b"] {
-            assert!(ensure(&board, id, 1, 100).is_ok());
-        }
-        assert_eq!(ensure(&board, "c", 1, 16).unwrap_err(), Code::TooMany);
-        let vm = |id: &str| board.vm(&id.parse().unwrap()).unwrap();
-        board.begin(&vm("a")).unwrap();
-        assert_eq!(board.begin(&vm("b")).unwrap_err().code, Code::NoMemory);
-        board.update(&"a".parse().unwrap(), |vm| vm.state = State::Stopped).unwrap();
-        assert!(board.begin(&vm("b")).is_ok(), "what ended gives its memory back");
-    }
-
-    #[test]
-    fn a_slow_reader_sees_that_events_are_gone() {
-        let board = board(1024, 8);
-        ensure(&board, "a", 1, 64).unwrap();
-        let id = "a".parse().unwrap();
-        for _ in 0..VM_EVENTS {
-            board.update(&id, |vm| vm.state = State::Stopped).unwrap();
-        }
-        let events = board.events(0);
-        let last_lost = events.first_kept.checked_sub(1).unwrap();
-        assert!(events.has_gap(0) && events.has_gap(last_lost - 1) && !events.has_gap(last_lost));
-        assert_eq!(events.events.len(), VM_EVENTS);
-        assert_eq!(board.list().sequence, board.events(events.first_kept).events.last().unwrap().sequence);
-    }
-}
+mod tests;

@@ -63,7 +63,7 @@ impl From<io::Error> for LaunchError {
 }
 
 /// A VMM that answers and whose guest has not begun, with the number of its start in the ledger.
-pub async fn launch(host: &Arc<Host>, vm: &Vm) -> Result<(u64, Run), LaunchError> {
+pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), LaunchError> {
     let spec = Spec { accelerator: vm.spec.accelerator.or(host.accelerators.first().copied()), ..vm.spec.clone() };
     let (ours, wanted) = (host.clone(), spec.clone());
     // The first time, an image is read whole.
@@ -71,7 +71,7 @@ pub async fn launch(host: &Arc<Host>, vm: &Vm) -> Result<(u64, Run), LaunchError
     let vm_name = name(vm).map_err(LaunchError::Ledger)?;
     let intent = Act::Start {
         vm: vm_name.clone(),
-        by: Asker::Local,
+        by,
         spec: sha256(&vm.spec.canonical()),
         program: program(&spec, host.tsc_khz),
     };

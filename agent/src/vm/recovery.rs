@@ -4,9 +4,10 @@
 use crate::{
     ledger::{Definition, LedgerError, Recovered},
     vm::{
-        actor::{self, Host, Order, name, state_after, words},
+        actor::{self, Defined, Host, Order, name, state_after, words},
         link::{RunNumber, Vmm},
         qmp::RunState,
+        quota::{ACT_ENTRIES, START_ENTRIES},
         run::{Run, end},
     },
 };
@@ -30,6 +31,7 @@ pub async fn recover(
     for definition in &recovered.definitions {
         define(host, definition)?;
     }
+    recovered.acts.iter().for_each(|act| recount(host, act));
     let mut vmms: BTreeMap<RunNumber, Vmm> = running.into_iter().map(|vmm| (vmm.run, vmm)).collect();
     let open = Open::of(&recovered.acts);
     let mut tasks = BTreeMap::new();
@@ -56,7 +58,8 @@ pub async fn recover(
 fn define(host: &Host, definition: &Definition) -> Result<(), LedgerError> {
     match definition {
         Definition::Defined(bytes) => {
-            let vm: Vm = serde_json::from_slice(bytes).map_err(|_| LedgerError::Torn)?;
+            let Defined { by, vm } = serde_json::from_slice(bytes).map_err(|_| LedgerError::Torn)?;
+            by.iter().for_each(|client| host.board.recount(client, ACT_ENTRIES));
             host.board.restore(vm);
         }
         Definition::Forgotten(bytes) => {
@@ -65,6 +68,18 @@ fn define(host: &Host, definition: &Definition) -> Result<(), LedgerError> {
         }
     }
     Ok(())
+}
+
+/// Counts an act as it was counted when it was asked for.
+fn recount(host: &Host, act: &Act) {
+    let (asker, entries) = match act {
+        Act::Start { by, .. } => (by, START_ENTRIES),
+        Act::Pause(_, by) | Act::Resume(_, by) | Act::Stop(_, by) | Act::Delete(_, by) => (by, ACT_ENTRIES),
+        _ => return,
+    };
+    if let Some(client) = host.clients.named(*asker) {
+        host.board.recount(client, entries);
+    }
 }
 
 /// What became of the starts.

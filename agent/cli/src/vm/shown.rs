@@ -55,8 +55,9 @@ pub(super) struct Whole(pub(super) Vm);
 
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Vm { id, generation, spec, state, reason, times, level } = &self.0;
+        let Vm { id, generation, owner, spec, state, reason, times, level } = &self.0;
         writeln!(f, "vm           {id}\nstate        {state}\ngeneration   {generation}")?;
+        owner.as_ref().map_or(Ok(()), |owner| writeln!(f, "owner        {owner}"))?;
         reason.as_ref().map_or(Ok(()), |reason| writeln!(f, "reason       {reason}"))?;
         write_spec(f, spec)?;
         writeln!(f, "accepted     {}", point(times.accepted))?;
