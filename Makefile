@@ -111,6 +111,8 @@ soak: test ## what takes longer (up to 60 minutes)
 	cmp target/soak/one/target/image/manifest.toml target/soak/another/below/target/image/manifest.toml
 	$(say) 'killing the server at 500 steps of requests'
 	GARANT_ROUNDS=500 cargo test --locked --quiet --package garant-tests --test vm_crash -- --nocapture
+	$(say) '64 clients for 60 s'
+	GARANT_SECONDS=60 cargo test --locked --quiet --package garant-tests --test vm_clients -- --nocapture
 	$(say) 'fuzzing each parser for 60 s'
 	tests/fuzz/run 60
 

@@ -14,6 +14,7 @@ pub mod garantd;
 pub mod impostor;
 pub mod killer;
 pub mod landmark;
+pub mod linear;
 pub mod place_world;
 pub mod qemu;
 pub mod scene;

@@ -6,7 +6,7 @@ use garant_channel::engine::FastEngine;
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
     process::Command,
@@ -99,6 +99,41 @@ pub fn try_ask(socket: &Path, method: &str, path: &str, body: &[u8]) -> Option<(
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
     Some((status, answer.split_off(end + 4)))
+}
+
+/// One connection to a node, for one request after the other.
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Over its socket.
+    pub fn dial(node: &Garantd) -> Client {
+        let stream = UnixStream::connect(node.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+
+    /// One request: status and body.
+    pub fn ask(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: node\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            match line.trim_end().split_once(' ') {
+                Some(("HTTP/1.1", code)) => status = code[..3].parse().unwrap(),
+                Some(("content-length:", value)) => length = value.parse().unwrap(),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer).unwrap();
+        (status, serde_json::from_slice(&answer).unwrap_or(Value::Null))
+    }
 }
 
 /// The same with JSON.

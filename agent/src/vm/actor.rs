@@ -89,8 +89,9 @@ enum Next {
 }
 
 impl Actor {
+    /// Up to the VM's end: what waits behind that is another's, and asked anew.
     async fn work(mut self) {
-        loop {
+        while !self.orders.is_closed() {
             match self.next().await {
                 Next::Order(order) => self.obey(order).await,
                 Next::Notice(notice) => self.note(&notice),

@@ -89,10 +89,15 @@ impl Vms {
     async fn ensure(&self, caller: &Caller, id: VmId, body: &[u8]) -> Result<Answer, Problem> {
         caller.may_change()?;
         let ensure = Ensure::from_json(body).map_err(|invalid| Problem::from(&invalid))?;
-        // One that is there already is changed by its own task, so that nothing comes between.
-        let ensured = match self.host.board.seen(caller, &id) {
-            Ok(_) => self.order(&id, |reply| Order::Ensure(caller.clone(), ensure, reply)).await??,
-            Err(_) => self.host.ensure(caller, &id, ensure)?,
+        let ensured = loop {
+            // One that is there already is changed by its own task, so that nothing comes between.
+            if self.host.board.seen(caller, &id).is_err() {
+                break self.host.ensure(caller, &id, ensure)?;
+            }
+            let order = |reply| Order::Ensure(caller.clone(), ensure.clone(), reply);
+            if let Some(ensured) = self.order(&id, order).await? {
+                break ensured?;
+            }
         };
         match ensured {
             Ensured::Changed(vm) => json(201, &vm),
@@ -103,13 +108,15 @@ impl Vms {
     async fn act(&self, caller: &Caller, id: VmId, verb: Verb, body: &[u8]) -> Result<Answer, Problem> {
         caller.may_change()?;
         let request = Act::from_json(verb, body).map_err(|invalid| Problem::from(&invalid))?;
-        let unknown = match self.host.board.seen(caller, &id) {
-            Ok(_) => {
-                let vm = self.order(&id, |reply| Order::Act(caller.clone(), verb, request, reply)).await??;
-                self.forget_task(&id);
-                return json(200, &vm);
+        let unknown = loop {
+            if let Err(unknown) = self.host.board.seen(caller, &id) {
+                break unknown;
             }
-            Err(unknown) => unknown,
+            let order = |reply| Order::Act(caller.clone(), verb, request, reply);
+            if let Some(vm) = self.order(&id, order).await? {
+                self.forget_task(&id);
+                return json(200, &vm?);
+            }
         };
         // Who did not hear that it was deleted asks again.
         let gone = self.host.board.forgotten(caller, &id, request.generation).filter(|_| verb == Verb::Delete);
@@ -118,7 +125,7 @@ impl Vms {
 
     async fn console(&self, caller: &Caller, id: VmId) -> Result<Answer, Problem> {
         self.host.board.seen(caller, &id)?;
-        Ok(Answer::new(200, "text/plain; charset=utf-8", self.order(&id, Order::Console).await?))
+        Ok(Answer::new(200, "text/plain; charset=utf-8", self.order(&id, Order::Console).await?.unwrap_or_default()))
     }
 
     /// Waits a while for an event that is not there yet.
@@ -129,11 +136,11 @@ impl Vms {
         json(200, &self.host.board.events(caller, after))
     }
 
-    /// Sends a VM's task an order and waits for its answer.
-    async fn order<T>(&self, id: &VmId, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Problem> {
+    /// Sends a VM's task an order and waits for its answer; there is none where an order before it deleted the VM.
+    async fn order<T>(&self, id: &VmId, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<Option<T>, Problem> {
         let (reply, answer) = oneshot::channel();
         self.send(id, order(reply))?;
-        answer.await.map_err(|_| gone(id))
+        Ok(answer.await.ok())
     }
 
     /// A task that has deleted its VM takes no orders any more.
