@@ -4,6 +4,8 @@ pub mod actor;
 pub mod answers;
 pub mod board;
 pub mod clients;
+pub mod endings;
+pub mod faults;
 pub mod images;
 pub mod launch;
 pub mod link;

@@ -76,8 +76,17 @@ impl Fake {
             Some((vm, _)) if vm.generation == generation => json(vm),
             _ => {
                 let times = Times { accepted: 1_000, vmm_ready: None, running: None, guest_ready: None, ended: None };
-                let vm =
-                    Vm { id, generation, owner: None, spec, state: State::Defined, reason: None, times, level: None };
+                let vm = Vm {
+                    id,
+                    generation,
+                    owner: None,
+                    spec,
+                    state: State::Defined,
+                    reason: None,
+                    degraded: None,
+                    times,
+                    level: None,
+                };
                 json(&self.put(vm, 0))
             }
         }

@@ -135,6 +135,43 @@ fn a_vmm_that_is_killed_is_a_failure_and_one_that_dies_without_a_server_too() {
 }
 
 #[test]
+fn a_vmm_that_is_silent_is_called_so_and_holds_up_nobody() {
+    let Some((_tpm, images, node)) = node() else { return };
+    for id in ["sleeps", "lives"] {
+        assert_eq!(ensure(&node, id, &images.spec()).0, 201);
+        assert_eq!(act(&node, id, "start").0, 200, "{}", node.log());
+    }
+    let signal = |name: &str| {
+        let pid = vmms(&node)[0].to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    let degraded = || ask_json(&node, "GET", "/v1/vms/sleeps", &Value::Null).1["degraded"].to_string();
+    let wait_until = |is_degraded: bool| {
+        let started = Instant::now();
+        while (degraded() != "null") != is_degraded && started.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(20));
+        }
+        degraded()
+    };
+    assert_eq!(degraded(), "null");
+    signal("-STOP");
+    assert!(wait_until(true).contains("does not answer within 250 ms"), "{}", node.log());
+    let (status, problem) = act(&node, "sleeps", "pause");
+    assert_eq!((status, problem["code"].as_str()), (502, Some("vmm_failed")), "{problem}");
+    let asked = Instant::now();
+    let (_, list) = ask_json(&node, "GET", "/v1/vms", &Value::Null);
+    assert!(list["vms"][1]["degraded"].is_string() && list["vms"][0]["degraded"].is_null(), "{list}");
+    assert_eq!(act(&node, "lives", "pause").0, 200);
+    assert!(asked.elapsed() < Duration::from_millis(500), "others wait for it: {:?}", asked.elapsed());
+    signal("-CONT");
+    assert_eq!(wait_until(false), "null", "it answers again");
+    assert_eq!(wait_for(&node, "sleeps", "paused").0, "paused", "it took what it was told, late");
+    signal("-STOP");
+    assert_eq!(act(&node, "sleeps", "stop").1["state"].as_str(), Some("stopped"), "what sleeps can be ended");
+    assert_eq!(vmms(&node).len(), 1);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_who_is_at_fault_and_changes_nothing() {
     let Some((_tpm, images, node)) = node() else { return };
     let with = |field: &str, value: Value| {

@@ -171,6 +171,9 @@ pub struct Vm {
     /// Why it is in this state, where that is not what was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is wrong with its VMM while it has one; what is said of the VM may be old then. It can still be ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
     /// When it got there.
     pub times: Times,
     /// From what its present run was served.

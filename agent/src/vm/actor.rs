@@ -4,15 +4,17 @@
 //! Order of a start: intent durable, extended, run, result.
 
 use crate::{
-    budget::{QMP_ANSWER, STOP_GRACE_USUAL, VM_ORDERS_WAITING},
+    budget::{QMP_ANSWER, QMP_ANSWER_SOON, STOP_GRACE_USUAL, VM_ORDERS_WAITING, VMM_LOOKS},
     ledger::{Definition, Ledger, LedgerError},
     vm::{
         board::{Board, Ensured, has_vmm, now_ms, wrong_state},
         clients::{Caller, Clients},
-        images::{ImageError, Store},
+        endings::{GUEST_ENDED, STOPPED, words},
+        faults::{not_started, not_written, ours, vmm_failed},
+        images::Store,
         launch::{self, LaunchError},
         link::VmLink,
-        qmp::{Notice, QmpError},
+        qmp::{Notice, QmpError, RunState},
         run::Run,
     },
 };
@@ -25,10 +27,10 @@ use garant_api::{
 use garant_attest::ledger::{Act, VmName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
 /// What all VMs of a node share.
@@ -66,7 +68,9 @@ pub enum Order {
 /// Starts a VM's task, with its VMM where one runs.
 pub fn start(host: Arc<Host>, id: VmId, run: Option<(u64, Run)>) -> mpsc::Sender<Order> {
     let (sender, orders) = mpsc::channel(VM_ORDERS_WAITING);
-    tokio::spawn(Actor { host, id, run, orders, console: Vec::new() }.work());
+    let mut looks = interval(VMM_LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(Actor { host, id, run, orders, looks, console: Vec::new() }.work());
     sender
 }
 
@@ -76,6 +80,8 @@ struct Actor {
     /// With the number of its start in the ledger.
     run: Option<(u64, Run)>,
     orders: mpsc::Receiver<Order>,
+    /// When the VMM is asked whether it still answers.
+    looks: Interval,
     /// What the last run's console showed.
     console: Vec<u8>,
 }
@@ -84,6 +90,7 @@ struct Actor {
 enum Next {
     Order(Order),
     Notice(Notice),
+    Look,
     Ended,
     NobodyAsks,
 }
@@ -95,6 +102,7 @@ impl Actor {
             match self.next().await {
                 Next::Order(order) => self.obey(order).await,
                 Next::Notice(notice) => self.note(&notice),
+                Next::Look => self.look().await,
                 Next::Ended => self.close().await,
                 Next::NobodyAsks => return,
             }
@@ -108,6 +116,7 @@ impl Actor {
         tokio::select! {
             next = self.orders.recv() => order(next),
             notice = ended => notice.map_or(Next::Ended, Next::Notice),
+            _ = self.looks.tick() => Next::Look,
         }
     }
 
@@ -172,7 +181,7 @@ impl Actor {
 
     /// A start that came to nothing.
     fn failed(&self, error: &LaunchError) -> Problem {
-        let problem = problem_of(error);
+        let problem = not_started(error);
         let detail = problem.detail.clone();
         let _ = self.host.board.update(&self.id, |vm| (vm.state, vm.reason) = (State::Failed, Some(detail)));
         problem
@@ -258,7 +267,8 @@ impl Actor {
             None => Ok(()),
         };
         let vm = self.host.board.update(&self.id, |vm| {
-            (vm.state, vm.reason, vm.times.ended) = (state, Some(reason.to_owned()), Some(now_ms()));
+            (vm.state, vm.reason, vm.degraded) = (state, Some(reason.to_owned()), None);
+            vm.times.ended = Some(now_ms());
         })?;
         written.map(|()| vm)
     }
@@ -284,10 +294,47 @@ impl Actor {
         let _ = self.host.board.update(&self.id, |vm| vm.reason = Some(reason.to_owned()));
     }
 
+    /// Asks the VMM what it does, so that who asks for the VM need not. A command that it took late counts too.
+    async fn look(&self) {
+        let Some((_, run)) = &self.run else { return };
+        let answer = run.qmp.status(QMP_ANSWER_SOON).await;
+        self.mark(answer.as_ref().err());
+        let state = match answer {
+            Ok(RunState::Running) => State::Running,
+            Ok(RunState::Paused) => State::Paused,
+            _ => return,
+        };
+        let is_other = |known: State| [State::Running, State::Paused].contains(&known) && known != state;
+        if self.host.board.vm(&self.id).is_ok_and(|vm| is_other(vm.state)) {
+            log::warn!("vm={} is {state}, since its VMM says so", self.id);
+            let _ = self.host.board.update(&self.id, |vm| vm.state = state);
+        }
+    }
+
     async fn command(&self, command: &str) -> Result<Value, QmpError> {
-        match &self.run {
-            Some((_, run)) => run.qmp.execute(command, Value::Null, QMP_ANSWER).await,
-            None => Err(QmpError::Ended(super::qmp::Ended::Closed)),
+        let Some((_, run)) = &self.run else { return Err(QmpError::Ended(super::qmp::Ended::Closed)) };
+        let mut answer = pin!(run.qmp.execute(command, Value::Null, QMP_ANSWER));
+        let answer = match timeout(QMP_ANSWER_SOON, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.mark(Some(&QmpError::Silent { waited: QMP_ANSWER_SOON }));
+                answer.await
+            }
+        };
+        self.mark(answer.as_ref().err());
+        answer
+    }
+
+    /// Says so where a VMM that should answer does not, or does again.
+    fn mark(&self, error: Option<&QmpError>) {
+        let degraded = match error {
+            Some(error @ (QmpError::Silent { .. } | QmpError::Busy)) => Some(error.to_string()),
+            _ => None,
+        };
+        let is_known = |vm: &Vm| vm.degraded.is_some() == degraded.is_some();
+        if self.host.board.vm(&self.id).is_ok_and(|vm| !is_known(&vm)) {
+            log::warn!("vm={} degraded={}", self.id, degraded.as_deref().unwrap_or("no more"));
+            let _ = self.host.board.update(&self.id, |vm| vm.degraded = degraded);
         }
     }
 
@@ -346,46 +393,3 @@ impl Host {
 pub fn name(vm: &Vm) -> Result<VmName, LedgerError> {
     VmName::new(vm.id.as_str(), vm.generation).ok_or(LedgerError::Encoding)
 }
-
-/// The state of a VM that ended for this reason.
-pub fn state_after(why: &str) -> State {
-    if [STOPPED, GUEST_ENDED].contains(&why) { State::Stopped } else { State::Failed }
-}
-
-/// Words that the ledger takes.
-pub fn words(text: &str) -> String {
-    let plain = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
-    plain.take(garant_attest::budget::ENTRY_WHY_BYTES).collect::<String>().trim().to_owned()
-}
-
-/// What a caller is told of a start that came to nothing.
-fn problem_of(error: &LaunchError) -> Problem {
-    match error {
-        LaunchError::Image(ImageError::Unknown(_)) => {
-            Problem::new(Code::UnknownImage, error, "add it to the node's store: `garant image add`")
-        }
-        LaunchError::Image(_) => Problem::new(Code::ImageDigest, error, "add the image anew: `garant image add`"),
-        LaunchError::NoStateDisk => Problem::new(Code::NotAllowed, error, "set state_dir, or make the disk read_only"),
-        LaunchError::Ledger(error) => not_written(error),
-        LaunchError::TooLarge(_) => Problem::new(Code::InvalidSpec, error, "use a smaller image"),
-        LaunchError::Keeper(_) | LaunchError::System(_) => {
-            Problem::new(Code::Busy, error, "ask again; the node's log says more")
-        }
-        LaunchError::Vmm(error) => vmm_failed(&error.to_string()),
-    }
-}
-
-fn vmm_failed(why: &str) -> Problem {
-    Problem::new(Code::VmmFailed, why, "look at the VM's console and at the node's log")
-}
-
-fn not_written(error: &LedgerError) -> Problem {
-    Problem::new(Code::NoTpm, error, "look at the node's TPM; nothing runs that it does not show")
-}
-
-fn ours() -> Problem {
-    Problem::new(Code::Busy, "a record of ours cannot be written", "report this: it is an error in garantd")
-}
-
-const STOPPED: &str = "it was stopped";
-const GUEST_ENDED: &str = "the guest ended itself";

@@ -101,7 +101,8 @@ impl Board {
         let owner = known.map_or_else(|| caller.name().cloned(), |vm| vm.owner.clone());
         let times = Times { accepted: now_ms(), vmm_ready: None, running: None, guest_ready: None, ended: None };
         let (state, id) = (State::Defined, id.clone());
-        let vm = Vm { id: id.clone(), generation, owner, spec, state, reason: None, times, level: None };
+        let vm =
+            Vm { id: id.clone(), generation, owner, spec, state, reason: None, degraded: None, times, level: None };
         inner.quotas.charge(caller, ACT_ENTRIES)?;
         write(&vm)?;
         inner.vms.insert(id, vm.clone());
@@ -116,7 +117,7 @@ impl Board {
 
     /// Forgets a VM; what is left of it.
     pub fn forget(&self, id: &VmId) -> Result<Vm, Problem> {
-        let vm = Vm { state: State::Deleted, reason: None, ..self.vm(id)? };
+        let vm = Vm { state: State::Deleted, reason: None, degraded: None, ..self.vm(id)? };
         let mut inner = self.inner();
         inner.vms.remove(id);
         inner.forgotten.retain(|gone| gone.id != *id);
@@ -235,7 +236,8 @@ impl Board {
         if inner.events.len() >= VM_EVENTS {
             inner.events.pop_front();
         }
-        let Vm { id, generation, owner, state, reason, .. } = vm.clone();
+        let Vm { id, generation, owner, state, reason, degraded, .. } = vm.clone();
+        let reason = degraded.or(reason);
         inner.events.push_back((owner, Event { sequence, time_ms: now_ms(), id, generation, state, reason }));
         self.sequence.send_replace(sequence);
     }

@@ -3,7 +3,8 @@
 use crate::{
     ledger::LedgerError,
     vm::{
-        actor::{Host, name, words},
+        actor::{Host, name},
+        endings::words,
         images::ImageError,
         link::{Device, Ends, RunNumber, Start, VmLinkError},
         overlay::{self, OverlayError},

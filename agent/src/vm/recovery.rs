@@ -4,7 +4,8 @@
 use crate::{
     ledger::{Definition, LedgerError, Recovered},
     vm::{
-        actor::{self, Defined, Host, Order, name, state_after, words},
+        actor::{self, Defined, Host, Order, name},
+        endings::{state_after, words},
         link::{RunNumber, Vmm},
         qmp::RunState,
         quota::{ACT_ENTRIES, START_ENTRIES},

@@ -40,9 +40,9 @@ impl fmt::Display for Table {
         }
         writeln!(f, "{:<16} {:<9} {:>10} {:>5} {:>8}  reason", "vm", "state", "generation", "vcpus", "MiB")?;
         self.0.vms.iter().try_for_each(|vm| {
-            let Vm { id, generation, state, spec, reason, .. } = vm;
+            let Vm { id, generation, state, spec, reason, degraded, .. } = vm;
             let (vcpus, memory) = (spec.vcpus, spec.memory_mib);
-            let reason = reason.as_deref().unwrap_or_default();
+            let reason = degraded.as_deref().or(reason.as_deref()).unwrap_or_default();
             writeln!(f, "{id:<16} {state:<9} {generation:>10} {vcpus:>5} {memory:>8}  {reason}")
         })
     }
@@ -55,10 +55,11 @@ pub(super) struct Whole(pub(super) Vm);
 
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Vm { id, generation, owner, spec, state, reason, times, level } = &self.0;
+        let Vm { id, generation, owner, spec, state, reason, degraded, times, level } = &self.0;
         writeln!(f, "vm           {id}\nstate        {state}\ngeneration   {generation}")?;
         owner.as_ref().map_or(Ok(()), |owner| writeln!(f, "owner        {owner}"))?;
         reason.as_ref().map_or(Ok(()), |reason| writeln!(f, "reason       {reason}"))?;
+        degraded.as_ref().map_or(Ok(()), |degraded| writeln!(f, "degraded     {degraded}"))?;
         write_spec(f, spec)?;
         writeln!(f, "accepted     {}", point(times.accepted))?;
         let steps = [("vmm ready", times.vmm_ready), ("running", times.running)];
