@@ -1,13 +1,15 @@
 //! `garant image`: what VMs boot and read, kept under the digest of its bytes.
 
+mod layout;
 mod store;
 
 use crate::{
     failure::Failure,
-    output::{Answer, Output},
+    output::{Answer, Output, printable},
 };
 use clap::Subcommand;
 use garant_api::spec::ImageDigest;
+use layout::Layout;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use store::Store;
@@ -33,6 +35,17 @@ enum Command {
         /// The file; `-` is standard input.
         file: PathBuf,
     },
+    /// Copy the images of an OCI image layout into the store, and print their digests.
+    ///
+    /// An image's digest is that of its blob, so that who names it in a registry and who names it in a spec mean the same
+    /// bytes. Layers are raw kernels, initrds and disks: not archives, and not compressed.
+    Import {
+        /// Folder with `oci-layout`, `index.json` and `blobs`.
+        layout: PathBuf,
+        /// Which manifest, where there are several: its `org.opencontainers.image.ref.name`.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// List the digests of all images, with their sizes.
     List,
 }
@@ -42,6 +55,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let store = Store::at(&args.store);
     match &args.command {
         Command::Add { file } => output.show(&store.add(file)?)?,
+        Command::Import { layout, name } => {
+            let imported = Layout::open(layout)?.import(name.as_deref(), &store)?;
+            output.show(&Imports { images: imported.into_iter().map(Imported::from).collect() })?;
+        }
         Command::List => output.show(&Images { store: args.store.clone(), images: store.list()? })?,
     }
     Ok(Answer::Yes)
@@ -57,6 +74,33 @@ struct Image {
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.digest)
+    }
+}
+
+/// What came out of a layout.
+#[derive(Debug, Serialize)]
+struct Imports {
+    images: Vec<Imported>,
+}
+
+#[derive(Debug, Serialize)]
+struct Imported {
+    title: Option<String>,
+    #[serde(flatten)]
+    image: Image,
+}
+
+impl From<layout::Imported> for Imported {
+    fn from(imported: layout::Imported) -> Imported {
+        Imported { title: imported.untrusted_title, image: imported.image }
+    }
+}
+
+impl fmt::Display for Imports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.images.iter().try_for_each(|Imported { title, image }| {
+            writeln!(f, "{}  {}", image.digest, printable(title.as_deref().unwrap_or("(no title)")))
+        })
     }
 }
 
@@ -79,6 +123,7 @@ impl fmt::Display for Images {
 const EXAMPLES: &str = "\
 Examples:
   garant image add /boot/vmlinuz-6.1.0-44-cloud-amd64
+  oras copy registry.example/debian-vm:12 --to-oci-layout vm:12 && garant image import vm
   zcat disk.raw.gz | garant image add -
   garant image list --json | jq -r .images[].digest
   sha256sum /boot/vmlinuz-6.1.0-44-cloud-amd64           the same digest, by another tool";

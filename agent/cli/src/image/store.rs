@@ -26,6 +26,15 @@ impl Store {
 
     /// Copies a file into the store.
     pub(super) fn add(&self, path: &Path) -> Result<Image, Failure> {
+        self.add_if(path, |_| Ok(()))
+    }
+
+    /// Copies a file into the store where it is what it should be.
+    pub(super) fn add_if(
+        &self,
+        path: &Path,
+        check: impl FnOnce(&Image) -> Result<(), Failure>,
+    ) -> Result<Image, Failure> {
         let unread = |e: io::Error| Failure::new(format!("cannot be read: {e}"), path.display(), "check the path");
         let mut source: Box<dyn Read> = match path.to_str() {
             Some("-") => Box::new(io::stdin().lock()),
@@ -36,6 +45,7 @@ impl Store {
             Fault::Source(error) => unread(error),
             Fault::Store(error) => self.unwritten(&error),
         })?;
+        check(&image)?;
         self.keep(&copy, &image).map_err(|e| self.unwritten(&e))?;
         Ok(image)
     }
