@@ -3,14 +3,17 @@
 use garant_attest::{
     cbor,
     ledger::{Act, Content, EntryKind},
-    wire::{Entries, LedgerAsk},
+    wire::{Entries, LedgerAsk, Mode},
+    workload::Workload,
 };
+use garant_channel::engine::FastEngine;
 use garant_tests::{
     garantd::Garantd,
     swtpm::Swtpm,
     verifier::Verifier,
     vms::{Images, act, ask, ask_json, console_with, ensure, state, vmms},
 };
+use garant_verifier::{clock::Clock, dial::Link, known::Memory, ledger::Ledger, session::Session};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -339,4 +342,27 @@ fn a_person_has_the_node_run_a_vm_by_command_line() {
         assert!(done.status.success(), "{words:?}: {done:?}");
     }
     assert!(vmms(&node).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifier_that_holds_entries_asks_only_for_those_that_came_since() {
+    let Some((_tpm, images, node)) = node() else { return };
+    let address = format!("unix:{}", node.socket().display()).parse().unwrap();
+    let link = Link::dial(&address, None).await.unwrap();
+    let mut session = Session::new(link, Clock::of_this_boot().unwrap());
+    let mut held = Ledger::default();
+    for (id, entries_then, messages_then) in [("first", 2, 1), ("second", 4, 2)] {
+        assert_eq!(ensure(&node, id, &images.spec()).0, 201);
+        assert_eq!(act(&node, id, "start").0, 200, "{}", node.log());
+        entries(&node, entries_then);
+        let memory = Memory::default();
+        let (sent, answer) = session.ask(Mode::Fresh, &memory).await.unwrap();
+        let now = session.now().unwrap();
+        let answered = sent.spend(&FastEngine, &answer, &memory, &[], &now).unwrap();
+        held = held.go_on(&mut session, &answered.verified).await;
+        assert_eq!((held.entries().len(), held.messages().count()), (entries_then, messages_then));
+        let sent = held.entries();
+        let workload = Workload::replay(&FastEngine, answered.verified.commits(), &sent);
+        assert_eq!((workload.problem(), workload.runs().len()), (None, messages_then));
+    }
 }

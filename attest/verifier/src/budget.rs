@@ -40,6 +40,10 @@ pub const ROOTS_FILE_BYTES: usize = 4 * 1024 * 1024;
 /// How long one round with a node may take: identity, credential challenge, evidence, its ledger.
 pub const ROUND: Duration = Duration::from_secs(95);
 
+/// Bytes of entries that `serve` keeps of all nodes together, so as not to ask for them again: 20 KB each of 10,000 nodes
+/// would be three times that; whose do not fit are asked for anew in each round.
+pub const HELD_LEDGERS_BYTES: usize = 64 * 1024 * 1024;
+
 /// How long a node may take to send all entries of its ledger: 32 MiB over 14 Mbit/s.
 pub const LEDGER_TIME: Duration = Duration::from_secs(20);
 

@@ -2,7 +2,11 @@
 //!
 //! A node that sends none, or others, has an answer all the same: what it ran is then unknown.
 
-use crate::{budget::LEDGER_TIME, error::VerifierError, session::Session};
+use crate::{
+    budget::{HELD_LEDGERS_BYTES, LEDGER_TIME},
+    error::VerifierError,
+    session::Session,
+};
 use bytes::Bytes;
 use garant_attest::{
     budget::{ENTRY_MESSAGES, LEDGER_ENTRIES, LEDGER_ENTRIES_BYTES},
@@ -11,7 +15,11 @@ use garant_attest::{
     wire::Entries,
     workload::SentLedger,
 };
-use std::time::Instant;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 /// Messages with entries, claimed all of them.
 #[derive(Debug, Clone, Default)]
@@ -23,10 +31,14 @@ pub struct Ledger {
 impl Ledger {
     /// Asks for all entries that the answer's commits cover. Nothing is asked where there are none.
     pub async fn ask(session: &mut Session, verified: &Verified<'_>) -> Ledger {
-        let mut ledger = Ledger::default();
-        let Some(last) = verified.commits().last().map(|commit| commit.last) else { return ledger };
-        ledger.fault = ledger.fetch(session, last).await.err();
-        ledger
+        Ledger::default().go_on(session, verified).await
+    }
+
+    /// Asks for those that came since these messages of the same boot.
+    pub async fn go_on(mut self, session: &mut Session, verified: &Verified<'_>) -> Ledger {
+        let Some(last) = verified.commits().last().map(|commit| commit.last) else { return self };
+        self.fault = self.fetch(session, last).await.err();
+        self
     }
 
     /// Messages that were kept.
@@ -57,10 +69,15 @@ impl Ledger {
         SentLedger { entries, fault: self.fault.as_deref() }
     }
 
+    fn weight_bytes(&self) -> usize {
+        self.messages.iter().fold(0, |sum, message| sum.saturating_add(message.len()))
+    }
+
     /// Goes on until all are there. The error says why they are not.
     async fn fetch(&mut self, session: &mut Session, last: u64) -> Result<(), String> {
         let begun = Instant::now();
-        let (mut next, mut weight) = (1u64, 0usize);
+        let mut next = u64::try_from(self.entries().len()).unwrap_or(u64::MAX).saturating_add(1);
+        let mut weight = self.weight_bytes();
         while next <= last {
             let left = LEDGER_TIME.checked_sub(begun.elapsed()).ok_or("the node takes too long")?;
             let message = session.entries(next, left).await.map_err(|error| error.to_string())?;
@@ -83,5 +100,65 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+}
+
+/// Ledgers of nodes that are asked again and again: what came once is not asked for again in the same boot. In memory
+/// only, and only as much of it as fits.
+#[derive(Debug, Default)]
+pub struct HeldLedgers {
+    held: Mutex<ByNode>,
+}
+
+/// By node id, with the boot id.
+type ByNode = BTreeMap<[u8; 32], ([u8; 32], Ledger)>;
+
+impl HeldLedgers {
+    /// What is held of a node's ledger of this boot; whoever takes it may put it back.
+    pub fn take(&self, node: &[u8; 32], boot: &[u8; 32]) -> Ledger {
+        let held = self.held().remove(node).filter(|(of, _)| of == boot);
+        held.map(|(_, ledger)| ledger).unwrap_or_default()
+    }
+
+    /// Holds a whole ledger. One of many small messages is asked for anew next time, in a few large ones.
+    pub fn put(&self, node: [u8; 32], boot: [u8; 32], ledger: Ledger) {
+        let mut held = self.held();
+        let weight = held.values().fold(ledger.weight_bytes(), |sum, (_, one)| sum.saturating_add(one.weight_bytes()));
+        if ledger.fault.is_none() && ledger.messages.len() < ENTRY_MESSAGES / 2 && weight <= HELD_LEDGERS_BYTES {
+            held.insert(node, (boot, ledger));
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, ByNode> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(messages: usize, length: usize) -> Ledger {
+        Ledger { messages: vec![Bytes::from(vec![0; length]); messages], fault: None }
+    }
+
+    #[test]
+    fn a_ledger_is_held_for_its_boot_where_it_is_whole_and_there_is_room() {
+        let held = HeldLedgers::default();
+        held.put([1; 32], [7; 32], ledger(3, 9));
+        assert_eq!(held.take(&[1; 32], &[7; 32]).messages.len(), 3);
+        assert_eq!(held.take(&[1; 32], &[7; 32]).messages.len(), 0, "whoever takes it has it");
+        for (boot, wrong) in [
+            ([8; 32], ledger(3, 9)),
+            ([7; 32], Ledger { fault: Some("silent".into()), ..ledger(3, 9) }),
+            ([7; 32], ledger(ENTRY_MESSAGES / 2, 1)),
+            ([7; 32], ledger(1, HELD_LEDGERS_BYTES + 1)),
+        ] {
+            held.put([1; 32], boot, wrong);
+            assert_eq!(held.take(&[1; 32], &[7; 32]).messages.len(), 0);
+        }
+        held.put([1; 32], [7; 32], ledger(1, HELD_LEDGERS_BYTES));
+        held.put([2; 32], [7; 32], ledger(1, 1));
+        assert_eq!(held.take(&[2; 32], &[7; 32]).messages.len(), 0, "no room beside another's");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     enrol::{CertifiedNode, certify},
     error::VerifierError,
     known::{Alias, sent_log},
-    ledger::Ledger,
+    ledger::HeldLedgers,
     relying_party,
     report::hex,
     seal::{Sealer, read_key},
@@ -26,6 +26,7 @@ use crate::{
 use garant_attest::{
     budget::STATEMENT_BYTES,
     engine::{PublicKey, sha256},
+    verdict::Answer,
     wire::Mode,
 };
 use garant_channel::{
@@ -62,6 +63,7 @@ pub struct Service {
     pub(crate) board: Board,
     /// What it remembers.
     pub(crate) store: Store,
+    ledgers: HeldLedgers,
     assets: Vec<(Asset, AssetIdentity)>,
     witnesses: Vec<Witness>,
 }
@@ -95,8 +97,17 @@ impl Service {
         let assets = identified.collect::<Result<_, String>>().map_err(fault)?;
         let clock = Clock::of_this_boot().map_err(VerifierError::Clock)?;
         let store = Store::open(&configuration.store)?;
-        let service =
-            Service { configuration, rules, sealer, clock, board: Board::default(), store, assets, witnesses };
+        let service = Service {
+            configuration,
+            rules,
+            sealer,
+            clock,
+            board: Board::default(),
+            store,
+            ledgers: HeldLedgers::default(),
+            assets,
+            witnesses,
+        };
         service.reenrol()?;
         Ok(service)
     }
@@ -192,11 +203,16 @@ impl Service {
         let held: Vec<_> = memory.held().into_iter().collect();
         let answered = sent.spend(&FastEngine, &answer, &memory, &held, &session.now()?)?;
         let (said, fault) = self.said(&mut session).await;
-        let ledger = Ledger::ask(&mut session, &answered.verified).await;
+        let boot = answered.verified.identity().map_or([0; 32], |identity| identity.boot_id.0);
+        let ledger = self.ledgers.take(&id, &boot).go_on(&mut session, &answered.verified).await;
         let (carried, entries) = (said.carried(), ledger.entries());
         let fault = fault.as_deref();
         let said = Said { carried: &carried, fault, ledger: ledger.sent(&entries), now: unix_time() };
         let judgement = judge(&self.rules, &answered, Some(&record), said);
+        // Entries that do not fit their commits are asked for anew.
+        if judgement.verdict.workload.answer != Answer::Unknown {
+            self.ledgers.put(id, boot, ledger);
+        }
         let seen = answered.verified.quote().clock_info();
         self.store.learn(id, seen, answered.sighting, sent_log(&answer))?;
         self.publish(id, at, &judgement)?;
