@@ -216,3 +216,27 @@ pub const VM_CLIENTS: usize = 256;
 
 /// VMs that a configuration may allow.
 pub const VMS: usize = 2048;
+
+/// Bytes of a VMM's root, which holds folders and empty files to mount on: a page for each of 24.
+pub const VMM_ROOT_BYTES: u32 = 24 * 4096;
+
+/// Files and folders in it: 20 are made.
+pub const VMM_ROOT_FILES: u32 = 32;
+
+/// Descriptors of one VMM: two for each of 64 vCPUs, eight disks with their events, and what a guest's queues need.
+pub const VMM_DESCRIPTORS: u64 = 1024;
+
+/// Threads of a VMM beside its vCPUs: QEMU keeps up to 64 for files (util/thread-pool.c, 7.2), and its own few.
+pub const VMM_THREADS: u32 = 96;
+
+/// MiB that a VMM needs beside its guest's memory: its program, tables and buffers. 45 were seen.
+pub const VMM_OVERHEAD_MIB: u64 = 192;
+
+/// MiB of translated code under TCG (`DEFAULT_CODE_GEN_BUFFER_SIZE_1`, accel/tcg/translate-all.c, 7.2).
+pub const TCG_CODE_MIB: u64 = 1024;
+
+/// Bytes of what the keeper says about itself.
+pub const ABILITIES_BYTES: usize = 8 * 1024;
+
+/// How long the VMMs of an ended keeper may take to be gone when the next one begins.
+pub const LEFTOVER_END: Duration = Duration::from_secs(2);

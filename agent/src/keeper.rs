@@ -2,6 +2,7 @@
 //! over a session key of its own child. It reads requests of 33 bytes, and those about VMMs, and nothing else from outside.
 
 mod boot_key;
+mod cgroups;
 mod vmms;
 
 use self::{
@@ -176,7 +177,7 @@ impl Keeping<'_> {
     fn new(keeper: &Keeper) -> Keeping<'_> {
         let now = Instant::now();
         let vouches = Vouches::new(now);
-        Keeping { keeper, server: None, start_at: now, pause: RESTART_PAUSE_SHORTEST, vouches, vmms: Vmms::default() }
+        Keeping { keeper, server: None, start_at: now, pause: RESTART_PAUSE_SHORTEST, vouches, vmms: Vmms::none() }
     }
 
     /// Starts a server where none runs and its time has come. A TPM that cannot be opened is tried again.
@@ -282,7 +283,7 @@ impl Keeping<'_> {
     }
 
     fn stop(&mut self) {
-        self.vmms.kill_all();
+        self.vmms.end_all();
         let Some(server) = self.server.take() else { return };
         let _ = kill(server.pid, Signal::SIGTERM);
         if !wait_for_end(server.pid, SERVER_STOP) {

@@ -42,9 +42,10 @@ impl Error for Pid1Error {
     }
 }
 
-/// Whether this process is the first of the machine.
+/// Whether this process is the first of the machine. A PID namespace has a first process too, which must not mount or load
+/// anything: a VMM's stage is one. But there somebody has mounted /proc before.
 pub fn is_me() -> bool {
-    getpid().as_raw() == 1
+    getpid().as_raw() == 1 && !Path::new("/proc/self").exists()
 }
 
 /// Mounts what the kernel shows, loads the modules of the image's list, and forbids all others until the next boot.

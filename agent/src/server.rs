@@ -175,6 +175,8 @@ impl Server {
         carried.files(); // so that the log says at once what is left out
         let vms = match (&self.configuration.vms, self.images) {
             (Some(options), Some(images)) => {
+                let asked = self.vmms.abilities();
+                let abilities = asked.map_err(|error| system("ask the keeper for itself")(io::Error::other(error)))?;
                 let host = Host {
                     board: Board::new(options),
                     clients: Clients::new(&options.client),
@@ -184,6 +186,7 @@ impl Server {
                     layers: self.configuration.state_dir.clone(),
                     accelerators: options.accelerators.clone(),
                     tsc_khz: self.tsc_khz,
+                    abilities,
                 };
                 Some(vms(Arc::new(host), recovered).await?)
             }

@@ -1,6 +1,8 @@
 //! Runs VMs: one task for each, which turns what is asked into a VMM, speaks with it, and writes down what it does.
 
+pub mod abilities;
 pub mod actor;
+mod admission;
 pub mod answers;
 pub mod board;
 pub mod clients;
@@ -8,6 +10,7 @@ pub mod endings;
 pub mod faults;
 pub mod images;
 pub mod launch;
+pub mod limits;
 pub mod link;
 pub mod overlay;
 pub mod plan;

@@ -1,8 +1,11 @@
 //! The stage between keeper and VMM: `garantd vmm` takes one message from its standard input, gives up all that a VMM must
-//! not have, and becomes QEMU. The keeper starts it from its own binary, so that nothing runs between fork and exec.
+//! not have, and becomes QEMU. The keeper starts it from its own binary, so that nothing runs between fork and exec, and as
+//! root in a PID namespace and a cgroup of its own.
+
+mod root;
 
 use crate::{
-    budget::VMM_MESSAGE_BYTES,
+    budget::{VMM_DESCRIPTORS, VMM_MESSAGE_BYTES},
     descriptors,
     vm::link::{Device, Request, Start},
 };
@@ -11,7 +14,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     sys::{
         prctl,
-        resource::{Resource, setrlimit},
+        resource::{Resource, getrlimit, setrlimit},
         signal::{SigSet, Signal},
         stat::stat,
     },
@@ -20,12 +23,13 @@ use nix::{
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::{
     convert::Infallible,
+    fs::File,
     io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// What runs VMs. No option names it: a program from outside the image would be no closed image.
@@ -37,14 +41,15 @@ pub fn become_vmm(user: u32) -> io::Result<Infallible> {
     let mut buffer = vec![0; VMM_MESSAGE_BYTES];
     let (length, mut files) = descriptors::receive(io::stdin().as_fd(), &mut buffer)?;
     let request = buffer.get(..length).and_then(Request::decode);
-    let Some(Request::Start(Start { device, arguments, .. })) = request else {
+    let Some(Request::Start(Start { device, limits, arguments, .. })) = request else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not told what to start"));
     };
     let log = files.pop().ok_or(io::ErrorKind::InvalidData)?;
     hand_on(&files)?;
-    give_up(user, device)?;
+    let null = File::open("/dev/null")?;
+    give_up(user, device, limits.threads)?;
     let mut qemu = Command::new(QEMU);
-    qemu.args(arguments).env_clear().stdin(Stdio::null());
+    qemu.args(arguments).env_clear().stdin(null);
     Err(qemu.stdout(log.try_clone()?).stderr(log).exec())
 }
 
@@ -59,14 +64,24 @@ fn hand_on(files: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// No privileges, no network, another user; and the VMM's end when the keeper ends.
-fn give_up(user: u32, device: Device) -> io::Result<()> {
+/// No privileges, no network, no files, another user; and the VMM's end when the keeper ends.
+fn give_up(user: u32, device: Device, threads: u32) -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    for (resource, most) in [(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_MEMLOCK, 0), (Resource::RLIMIT_MSGQUEUE, 0)]
+    {
+        setrlimit(resource, most, most)?;
+    }
+    let (_, allowed) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let descriptors = allowed.min(VMM_DESCRIPTORS);
+    setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)?;
     if geteuid().is_root() {
+        // Of this user, whom nobody else is; where VMMs share a user, all of them would be counted.
+        setrlimit(Resource::RLIMIT_NPROC, threads.into(), threads.into())?;
         let group = (device == Device::Kvm).then(|| stat(KVM)).transpose()?.map(|device| Gid::from_raw(device.st_gid));
-        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)?;
+        unshare(NAMESPACES)?;
+        // What an exec could ever get back; it asks /proc which capabilities there are, so it comes before the new root.
         caps::clear(None, CapSet::Bounding).map_err(io::Error::other)?;
+        root::enter(device)?;
         setgroups(group.as_slice())?;
         setresgid(Gid::from_raw(user), Gid::from_raw(user), Gid::from_raw(user))?;
         setresuid(Uid::from_raw(user), Uid::from_raw(user), Uid::from_raw(user))?;
@@ -77,5 +92,11 @@ fn give_up(user: u32, device: Device) -> io::Result<()> {
 }
 
 const KVM: &str = "/dev/kvm";
+/// Beside the PID namespace, which only a parent can give.
+const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
+    .union(CloneFlags::CLONE_NEWNET)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWCGROUP);
 /// After standard input, output and error.
 const FIRST: i32 = 3;

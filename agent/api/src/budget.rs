@@ -25,6 +25,9 @@ pub const COMMAND_LINE_BYTES: usize = 2_047 - 511;
 /// vCPUs of one VM: above 64, QEMU's machines need options that a spec does not have.
 pub const VCPUS: u64 = 64;
 
+/// Processor time of one VM in per cent of one processor: all that [`VCPUS`] can take.
+pub const CPU_PERCENT: u64 = VCPUS * 100;
+
 /// MiB that a VM has at least: below, no Linux kernel unpacks itself.
 pub const MEMORY_MIB_MIN: u64 = 16;
 

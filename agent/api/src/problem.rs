@@ -107,11 +107,15 @@ pub enum Code {
     NotAllowed,
     /// The TPM cannot be written to, and nothing runs that it does not show.
     NoTpm,
+    /// The spec demands limits, and the node cannot hold anything to them.
+    LimitsNotEnforced,
+    /// The spec demands an accelerator that does not work on this node.
+    AcceleratorNotWorking,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 20] = [
         Code::InvalidSpec,
         Code::UnknownVm,
         Code::IdTaken,
@@ -130,6 +134,8 @@ impl Code {
         Code::Busy,
         Code::NotAllowed,
         Code::NoTpm,
+        Code::LimitsNotEnforced,
+        Code::AcceleratorNotWorking,
     ];
 
     /// The name that JSON has for it.
@@ -174,6 +180,10 @@ impl Code {
             Code::Busy => ("busy", 503, "too much is waiting", Node),
             Code::NotAllowed => ("not_allowed", 403, "this caller may not do that", Caller),
             Code::NoTpm => ("no_tpm", 503, "the TPM cannot be written to", Node),
+            Code::LimitsNotEnforced => ("limits_not_enforced", 422, "the node cannot hold a VM to limits", Node),
+            Code::AcceleratorNotWorking => {
+                ("accelerator_not_working", 422, "the accelerator does not work on the node", Node)
+            }
         }
     }
 }
@@ -211,6 +221,8 @@ mod tests {
             ("busy", 503),
             ("not_allowed", 403),
             ("no_tpm", 503),
+            ("limits_not_enforced", 422),
+            ("accelerator_not_working", 422),
         ];
         assert_eq!(found, stable);
     }

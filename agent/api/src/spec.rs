@@ -3,11 +3,13 @@
 mod command_line;
 mod disks;
 mod image_digest;
+mod limits;
 mod vm_id;
 
 pub use command_line::CommandLine;
 pub use disks::Disks;
 pub use image_digest::ImageDigest;
+pub use limits::{CpuPercent, Limits};
 pub use vm_id::VmId;
 
 use crate::{budget, error::Invalid, field, number::number};
@@ -55,6 +57,9 @@ pub struct Spec {
     /// Virtio block devices, in this order.
     #[serde(default, deserialize_with = "field::disks", skip_serializing_if = "Disks::is_empty")]
     pub disks: Disks,
+    /// How much of the node it may take.
+    #[serde(default, deserialize_with = "field::limits", skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 impl Spec {
@@ -64,7 +69,7 @@ impl Spec {
     }
 
     /// The one form of this spec whose digest the ledger holds: JSON without spaces, fields in the order of this struct,
-    /// a default written out, what is left out (accelerator, initrd, disks) not written. So a field that a later release
+    /// a default written out, what is left out (accelerator, initrd, disks, limits) not written. So a field that a later release
     /// adds changes no digest of a spec without it.
     pub fn canonical(&self) -> Vec<u8> {
         // Writing to memory cannot fail, and no field is a map, so JSON can carry all of them.

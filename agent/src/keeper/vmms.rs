@@ -1,30 +1,43 @@
-//! The VMMs of this boot, as the keeper knows them: it starts and ends them, and holds the server's ends of their sockets,
-//! so that the next server finds them all.
+//! The VMMs of this boot, as the keeper knows them: it starts and ends them, each in namespaces and a cgroup of its own, and
+//! holds the server's ends of their sockets, so that the next server finds them all.
 
 use crate::{
-    budget::{FIRST_VMM_USER, VMM_MESSAGE_BYTES, VMMS},
+    budget::{FIRST_VMM_USER, VMM_END, VMM_MESSAGE_BYTES, VMMS},
     descriptors,
-    vm::link::{Answer, Request, RunNumber, Start},
+    keeper::cgroups::{Cgroup, Cgroups},
+    vm::{
+        abilities::Abilities,
+        link::{Answer, Request, RunNumber, Start},
+    },
 };
-use nix::{sys::wait::WaitStatus, unistd::Pid};
+use garant_attest::cbor;
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::{Pid, geteuid},
+};
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use std::{
     collections::BTreeMap,
+    fs::File,
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// All VMMs that run. They outlive servers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Vmms {
     running: BTreeMap<RunNumber, Vmm>,
+    cgroups: Cgroups,
 }
 
 #[derive(Debug)]
@@ -33,11 +46,26 @@ struct Vmm {
     /// Which of the users for VMMs it has.
     user: u32,
     process: OwnedFd,
+    cgroup: Option<Cgroup>,
     /// The server's ends: QMP, console, log.
     held: [OwnedFd; HELD],
 }
 
 impl Vmms {
+    /// None run; what an earlier keeper left of its own is ended.
+    pub(super) fn none() -> Vmms {
+        let cgroups = Cgroups::prepare();
+        if let Some(missing) = cgroups.missing() {
+            log::info!("VMMs are held to no limits: {missing}");
+        }
+        Vmms { running: BTreeMap::new(), cgroups }
+    }
+
+    fn abilities(&self) -> Abilities {
+        let isolation_missing = (!geteuid().is_root()).then(|| NOT_ROOT.to_owned());
+        Abilities { limits_missing: self.cgroups.missing().map(str::to_owned), isolation_missing }
+    }
+
     /// Takes one request from the server and answers it; an error is a server that is none of ours.
     pub(super) fn serve(&mut self, server: BorrowedFd<'_>) -> io::Result<()> {
         let mut buffer = vec![0; VMM_MESSAGE_BYTES];
@@ -54,6 +82,10 @@ impl Vmms {
                     descriptors::send(server, &Answer::Running(*run).encode(), &ends)?;
                 }
                 descriptors::send(server, &Answer::Done.encode(), &[])
+            }
+            Request::Abilities => {
+                let abilities = cbor::encode(&self.abilities()).map_err(io::Error::other)?;
+                descriptors::send(server, &abilities, &[])
             }
             Request::Kill(run) => {
                 let answer = match self.running.get(&run).map(kill) {
@@ -81,9 +113,16 @@ impl Vmms {
         }
     }
 
-    /// Ends all of them at once; they are reaped like any other child.
-    pub(super) fn kill_all(&self) {
+    /// Ends all of them at once, and waits until they are gone, with their cgroups.
+    pub(super) fn end_all(&mut self) {
         self.running.values().for_each(kill);
+        let asked = Instant::now();
+        while !self.running.is_empty() && asked.elapsed() < VMM_END {
+            let is_running =
+                |vmm: &Vmm| waitpid(vmm.pid, Some(WaitPidFlag::WNOHANG)).is_ok_and(|found| found.pid().is_none());
+            self.running.retain(|_, vmm| is_running(vmm));
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn start(&mut self, start: &Start, message: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<BorrowedFd<'_>> {
@@ -96,19 +135,23 @@ impl Vmms {
         let held: Vec<OwnedFd> = descriptors.by_ref().take(HELD).collect();
         let held = held.try_into().map_err(|_| io::Error::other("it sent no ends to hold"))?;
         let theirs: Vec<OwnedFd> = descriptors.collect();
+        let cgroup = self.cgroups.make(run, &start.limits)?;
         let (ours, stage) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("garantd").args(["vmm", &user.to_string()]).env_clear();
-        let child = command.stdin(stage).stdout(Stdio::null()).spawn()?;
+        command.arg0("garantd").args(["vmm", &user.to_string()]).env_clear().stdin(stage).stdout(Stdio::null());
+        let child = spawn_apart(&mut command)?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         // The pid is still its own: nobody has reaped it.
         let id = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
         let process = pidfd_open(id, PidfdFlags::empty())?;
+        let vmm = Vmm { pid: Pid::from_raw(pid), user, process, cgroup, held };
+        let vmm = self.running.entry(run).or_insert(vmm);
+        // The stage waits for its message; without one it ends, and is forgotten when it is reaped.
+        vmm.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(vmm.pid))?;
         let theirs: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
         descriptors::send(&ours, message, &theirs)?;
         log::info!("VMM started run={} pid={pid} user={user}", run.0);
-        let vmm = Vmm { pid: Pid::from_raw(pid), user, process, held };
-        Ok(self.running.entry(run).or_insert(vmm).process.as_fd())
+        Ok(vmm.process.as_fd())
     }
 
     fn free_user(&self) -> Option<u32> {
@@ -117,10 +160,27 @@ impl Vmms {
     }
 }
 
+/// Starts a child that is the first of a PID namespace of its own, where we may make one.
+fn spawn_apart(command: &mut Command) -> io::Result<Child> {
+    if !geteuid().is_root() {
+        return command.spawn();
+    }
+    let own = File::open("/proc/self/ns/pid")?;
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let child = command.spawn();
+    // Children after this one are in our own namespace again.
+    setns(own, CloneFlags::CLONE_NEWPID)?;
+    child
+}
+
 /// One that has ended meanwhile needs no signal.
 fn kill(vmm: &Vmm) {
+    if let Some(cgroup) = &vmm.cgroup {
+        cgroup.kill();
+    }
     let _ = pidfd_send_signal(&vmm.process, Signal::KILL);
 }
 
+const NOT_ROOT: &str = "garantd does not run as root";
 /// QMP, console and log.
 const HELD: usize = 3;

@@ -7,6 +7,7 @@ use crate::{
     budget::{QMP_ANSWER, QMP_ANSWER_SOON, STOP_GRACE_USUAL, VM_ORDERS_WAITING, VMM_LOOKS},
     ledger::{Definition, Ledger, LedgerError},
     vm::{
+        abilities::Abilities,
         board::{Board, Ensured, has_vmm, now_ms, wrong_state},
         clients::{Caller, Clients},
         endings::{GUEST_ENDED, STOPPED, words},
@@ -20,7 +21,7 @@ use crate::{
 };
 use garant_api::{
     client::ClientName,
-    problem::{Code, Problem},
+    problem::Problem,
     spec::{Ensure, Machine, VmId},
     vm::{Act as Request, Level, State, Verb, Vm},
 };
@@ -52,6 +53,8 @@ pub struct Host {
     pub accelerators: Vec<garant_api::spec::Accelerator>,
     /// Frequency of the host's time stamp counter.
     pub tsc_khz: Option<u64>,
+    /// What holds VMMs here.
+    pub abilities: Abilities,
 }
 
 /// A request to one VM, each with who asks.
@@ -366,12 +369,7 @@ pub struct Defined {
 impl Host {
     /// Writes a definition down and has it known.
     pub fn ensure(&self, caller: &Caller, id: &VmId, ensure: Ensure) -> Result<Ensured, Problem> {
-        if let Some(accelerator) = ensure.spec.accelerator
-            && !self.accelerators.contains(&accelerator)
-        {
-            let what = "the accelerator is none of those that this node's configuration allows";
-            return Err(Problem::new(Code::NotAllowed, what, "leave it out, or add it to accelerators in [vms]"));
-        }
+        self.admit(&ensure.spec)?;
         self.board.ensure(caller, id, ensure, |vm| {
             let defined = Defined { by: caller.name().cloned(), vm: vm.clone() };
             let bytes = serde_json::to_vec(&defined).map_err(|_| ours())?;

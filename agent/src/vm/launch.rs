@@ -6,6 +6,7 @@ use crate::{
         actor::{Host, name},
         endings::words,
         images::ImageError,
+        limits::Limits,
         link::{Device, Ends, RunNumber, Start, VmLinkError},
         overlay::{self, OverlayError},
         plan::{self, DiskFile, Files, Plan},
@@ -78,8 +79,9 @@ pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), 
     };
     let number = host.ledger.extend(&intent).await.map_err(LaunchError::Ledger)?;
     let device = if spec.accelerator == Some(Accelerator::Kvm) { Device::Kvm } else { Device::None };
+    let limits = Limits::of(&spec);
     let plan = plan::plan(&spec, files, host.tsc_khz);
-    let begun = begin(host, RunNumber(number), device, plan).await;
+    let begun = begin(host, RunNumber(number), device, limits, plan).await;
     if let Err(error) = &begun {
         let ended = Act::Ended { vm: vm_name, of: number, why: words(&format!("it did not start: {error}")) };
         host.ledger.write(&ended).map_err(LaunchError::Ledger)?;
@@ -87,7 +89,13 @@ pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), 
     begun.map(|run| (number, run))
 }
 
-async fn begin(host: &Arc<Host>, number: RunNumber, device: Device, plan: Plan) -> Result<Run, LaunchError> {
+async fn begin(
+    host: &Arc<Host>,
+    number: RunNumber,
+    device: Device,
+    limits: Limits,
+    plan: Plan,
+) -> Result<Run, LaunchError> {
     let [(our_qmp, qmp), (our_console, console), (our_log, log)] =
         [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     let ends = Ends { qmp: our_qmp.into(), console: our_console.into(), log: our_log.into() };
@@ -96,7 +104,7 @@ async fn begin(host: &Arc<Host>, number: RunNumber, device: Device, plan: Plan) 
         let Plan { arguments, descriptors } = plan;
         let files = descriptors.iter().map(AsFd::as_fd);
         let theirs: Vec<_> = [qmp.as_fd(), console.as_fd()].into_iter().chain(files).chain([log.as_fd()]).collect();
-        link.start(Start { run: number, device, arguments }, ends, &theirs)
+        link.start(Start { run: number, device, limits, arguments }, ends, &theirs)
     });
     let vmm = started.await.map_err(io::Error::other)?.map_err(LaunchError::Keeper)?;
     match Run::begin(vmm).await {

@@ -2,8 +2,9 @@
 //! a socket of their own. The keeper holds the ends of a VMM's sockets too, so that a server that dies loses no VM.
 
 use crate::{
-    budget::{KEEPER_ANSWER, VMM_ARGUMENT_BYTES, VMM_ARGUMENTS, VMM_MESSAGE_BYTES},
+    budget::{ABILITIES_BYTES, KEEPER_ANSWER, VMM_ARGUMENT_BYTES, VMM_ARGUMENTS, VMM_MESSAGE_BYTES},
     descriptors,
+    vm::{abilities::Abilities, limits::Limits},
 };
 use garant_attest::cbor;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Request {
     Kill(RunNumber),
     /// Say which VMMs run.
     List,
+    /// Say what holds VMMs on this node; answered by [`Abilities`] and nothing else.
+    Abilities,
 }
 
 /// A VMM to start. Keys stand in the order of deterministic CBOR (RFC 8949, 4.2.1): the shorter first, then by their bytes.
@@ -48,6 +51,8 @@ pub struct Start {
     pub run: RunNumber,
     /// What it may open.
     pub device: Device,
+    /// How much it may take.
+    pub limits: Limits,
     /// Its arguments, without the program.
     pub arguments: Vec<String>,
 }
@@ -56,7 +61,7 @@ impl Start {
     /// Whether it is what a VMM can be started with.
     fn is_within_limits(&self) -> bool {
         let is_one = |argument: &String| argument.len() <= VMM_ARGUMENT_BYTES && !argument.contains('\0');
-        self.arguments.len() <= VMM_ARGUMENTS && self.arguments.iter().all(is_one)
+        self.limits.are_possible() && self.arguments.len() <= VMM_ARGUMENTS && self.arguments.iter().all(is_one)
     }
 }
 
@@ -98,6 +103,7 @@ impl Request {
     pub fn encode(&self) -> Option<Vec<u8>> {
         match self {
             Request::List => Some(vec![LIST]),
+            Request::Abilities => Some(vec![ABILITIES]),
             Request::Kill(run) => Some([&[KILL][..], &run.0.to_be_bytes()].concat()),
             Request::Start(start) => {
                 let body = cbor::encode(start).ok().filter(|_| start.is_within_limits())?;
@@ -111,6 +117,7 @@ impl Request {
         let (kind, rest) = bytes.split_first()?;
         match (*kind, rest) {
             (LIST, []) => Some(Request::List),
+            (ABILITIES, []) => Some(Request::Abilities),
             (KILL, run) => Some(Request::Kill(RunNumber(u64::from_be_bytes(run.try_into().ok()?)))),
             (START, body) => {
                 let start: Start = cbor::decode(body, VMM_MESSAGE_BYTES).ok()?;
@@ -231,6 +238,16 @@ impl VmLink {
         Ok(vmms)
     }
 
+    /// What holds VMMs on this node.
+    pub fn abilities(&self) -> Result<Abilities, VmLinkError> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        descriptors::send(&*socket, &[ABILITIES], &[])?;
+        let mut buffer = vec![0; ABILITIES_BYTES];
+        let (length, _) = descriptors::receive(&*socket, &mut buffer)?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        Ok(cbor::decode(bytes, ABILITIES_BYTES).map_err(|_| no_answer())?)
+    }
+
     /// All answers, up to the one that is no `Running`.
     fn ask(
         &self,
@@ -261,15 +278,21 @@ fn no_answer() -> io::Error {
 const START: u8 = 1;
 const KILL: u8 = 2;
 const LIST: u8 = 3;
+const ABILITIES: u8 = 4;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::vm::limits::Hold;
 
     fn start(arguments: &[&str]) -> Request {
         let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
-        Request::Start(Start { run: RunNumber(7), device: Device::Kvm, arguments })
+        Request::Start(Start { run: RunNumber(7), device: Device::Kvm, limits: limits(), arguments })
+    }
+
+    fn limits() -> Limits {
+        Limits { hold: Hold::WherePossible, threads: 9, cpu_percent: None, memory_mib: 64 }
     }
 
     /// A start whose body is this CBOR.
@@ -279,17 +302,24 @@ mod tests {
 
     const RUN: &[u8] = b"\x63run\x07";
     const DEVICE: &[u8] = b"\x66device\x63kvm";
+    const LIMITS: &[u8] = b"\x66limits\xa3\x64hold\x6ewhere_possible\x67threads\x09\x6amemory_mib\x18\x40";
     const ARGUMENTS: &[u8] = b"\x69arguments\x81\x62-M";
 
     #[test]
     fn requests_and_answers_come_back_as_they_were() {
-        for request in [start(&["-M", "microvm", ""]), start(&[]), Request::Kill(RunNumber(u64::MAX)), Request::List] {
+        for request in [
+            start(&["-M", "microvm", ""]),
+            start(&[]),
+            Request::Kill(RunNumber(u64::MAX)),
+            Request::List,
+            Request::Abilities,
+        ] {
             assert_eq!(Request::decode(&request.encode().unwrap()), Some(request));
         }
         for answer in [Answer::Done, Answer::Refused, Answer::Running(RunNumber(9))] {
             assert_eq!(Answer::decode(answer.encode()), Some(answer));
         }
-        assert_eq!(start(&["-M"]).encode().unwrap(), start_of(&[b"\xa3", RUN, DEVICE, ARGUMENTS]));
+        assert_eq!(start(&["-M"]).encode().unwrap(), start_of(&[b"\xa4", RUN, DEVICE, LIMITS, ARGUMENTS]));
     }
 
     #[test]
@@ -299,13 +329,14 @@ mod tests {
         let wrong = [
             vec![9],
             vec![LIST, 0],
+            vec![ABILITIES, 0],
             vec![KILL, 0],
             [&good[..], &[0]].concat(),
-            start_of(&[b"\xa3", RUN, b"\x66device\x63tpm", ARGUMENTS]),
-            start_of(&[b"\xa3", RUN, DEVICE, b"\x69arguments\x81\x62\xff\xff"]),
-            start_of(&[b"\xa3", RUN, DEVICE, b"\x69arguments\x81\x62-\0"]),
-            start_of(&[b"\xa2", RUN, DEVICE]),
-            start_of(&[b"\xa4", RUN, b"\x63tap\x01", DEVICE, ARGUMENTS]),
+            start_of(&[b"\xa4", RUN, b"\x66device\x63tpm", LIMITS, ARGUMENTS]),
+            start_of(&[b"\xa4", RUN, DEVICE, LIMITS, b"\x69arguments\x81\x62\xff\xff"]),
+            start_of(&[b"\xa4", RUN, DEVICE, LIMITS, b"\x69arguments\x81\x62-\0"]),
+            start_of(&[b"\xa3", RUN, DEVICE, ARGUMENTS]),
+            start_of(&[b"\xa5", RUN, b"\x63tap\x01", DEVICE, LIMITS, ARGUMENTS]),
         ];
         for bytes in cut.chain(wrong) {
             assert_eq!(Request::decode(&bytes), None, "{bytes:x?}");
@@ -315,10 +346,10 @@ mod tests {
     #[test]
     fn one_start_has_one_form() {
         let forms: [&[&[u8]]; 4] = [
-            &[b"\xa3", DEVICE, RUN, ARGUMENTS],
-            &[b"\xa4", RUN, RUN, DEVICE, ARGUMENTS],
-            &[b"\xa3", b"\x63run\x18\x07", DEVICE, ARGUMENTS],
-            &[b"\xbf", RUN, DEVICE, ARGUMENTS, b"\xff"],
+            &[b"\xa4", DEVICE, RUN, LIMITS, ARGUMENTS],
+            &[b"\xa5", RUN, RUN, DEVICE, LIMITS, ARGUMENTS],
+            &[b"\xa4", b"\x63run\x18\x07", DEVICE, LIMITS, ARGUMENTS],
+            &[b"\xbf", RUN, DEVICE, LIMITS, ARGUMENTS, b"\xff"],
         ];
         for form in forms {
             assert_eq!(Request::decode(&start_of(form)), None, "{form:x?}");
@@ -328,7 +359,7 @@ mod tests {
     #[test]
     fn arguments_beyond_their_number_or_length_are_neither_sent_nor_taken() {
         let bytes = |arguments: Vec<String>| {
-            let start = Start { run: RunNumber(7), device: Device::None, arguments };
+            let start = Start { run: RunNumber(7), device: Device::None, limits: limits(), arguments };
             [&[START][..], &cbor::encode(&start).unwrap()].concat()
         };
         assert!(Request::decode(&bytes(vec!["x".to_owned(); VMM_ARGUMENTS])).is_some());

@@ -13,7 +13,7 @@ const DIGEST: &str = "sha256:00112233445566778899aabbccddeeff0011223344556677889
 /// A spec in which every field is given, with one text replaced.
 fn with(from: &str, to: &str) -> String {
     let whole = format!(
-        r#"{{"machine":"q35","accelerator":"tcg","vcpus":2,"memory_mib":256,"kernel":{{"image":"{DIGEST}","initrd":"{DIGEST}","command_line":"console=ttyS0"}},"disks":[{{"image":"{DIGEST}","access":"read_only"}}]}}"#
+        r#"{{"machine":"q35","accelerator":"tcg","vcpus":2,"memory_mib":256,"kernel":{{"image":"{DIGEST}","initrd":"{DIGEST}","command_line":"console=ttyS0"}},"disks":[{{"image":"{DIGEST}","access":"read_only"}}],"limits":{{"cpu_percent":150}}}}"#
     );
     assert!(whole.contains(from), "{from}");
     whole.replacen(from, to, 1)
@@ -52,6 +52,13 @@ fn order_space_and_defaults_do_not_change_the_canonical_form() {
 fn a_value_that_cannot_be_is_refused_with_its_field_and_what_is_expected() {
     let access = r#""access":"read_only""#;
     for (from, to, says) in [
+        (r#"percent":150"#, r#"percent":0"#, "limits: cpu_percent: expected a whole number from 1 to 6400, found 0"),
+        (
+            r#"percent":150"#,
+            r#"percent":6401"#,
+            "limits: cpu_percent: expected a whole number from 1 to 6400, found 6401",
+        ),
+        (r#""cpu_percent":150"#, r#""pids":1"#, "limits: unknown field `pids`"),
         (r#""vcpus":2"#, r#""vcpus":0"#, "vcpus: expected a whole number from 1 to 64, found 0"),
         (r#""vcpus":2"#, r#""vcpus":65"#, "vcpus: expected a whole number from 1 to 64, found 65"),
         (r#""vcpus":2"#, r#""vcpus":258"#, "vcpus: expected a whole number from 1 to 64, found 258"),
@@ -170,7 +177,7 @@ fn ensure_is_a_generation_and_a_spec_and_nothing_else() {
         (":18446744073709551615", ":-1", "generation: invalid value: integer `-1`, expected u64"),
         (r#""vcpus":2"#, r#""vcpus":0"#, "spec: vcpus: expected a whole number from 1 to 64, found 0"),
         (r#"{"generation""#, r#"{"id":"x","generation""#, "unknown field `id`, expected `generation` or `spec`"),
-        ("}]}}", "}]}} {}", "trailing characters"),
+        ("150}}}", "150}}} {}", "trailing characters"),
     ] {
         let said = Ensure::from_json(json.replacen(from, to, 1).as_bytes()).unwrap_err().to_string();
         assert!(said.contains(says), "{to}: {said}");
@@ -186,6 +193,7 @@ proptest! {
         (image, initrd) in (any::<[u8; 32]>(), any::<Option<[u8; 32]>>()),
         line in "[ -~]{0,300}",
         disks in prop::collection::vec((any::<[u8; 32]>(), any::<bool>()), 0..=8),
+        cpu_percent in prop::option::of(1_u64..=6_400),
     ) {
         let access = |writes| if writes { Access::Overlay } else { Access::ReadOnly };
         let disk = |(image, writes)| Disk { image: ImageDigest::from_bytes(image), access: access(writes) };
@@ -200,6 +208,7 @@ proptest! {
                 command_line: line.parse().unwrap(),
             },
             disks: disks.into_iter().map(disk).collect::<Vec<_>>().try_into().unwrap(),
+            limits: cpu_percent.map(|percent| Limits { cpu_percent: Some(percent.try_into().unwrap()) }),
         };
         prop_assert_eq!(Spec::from_json(&spec.canonical()), Ok(spec));
     }
