@@ -240,3 +240,24 @@ pub const ABILITIES_BYTES: usize = 8 * 1024;
 
 /// How long the VMMs of an ended keeper may take to be gone when the next one begins.
 pub const LEFTOVER_END: Duration = Duration::from_secs(2);
+
+/// Shapes of the pool.
+pub const POOL_SHAPES: usize = 32;
+
+/// Members that all shapes together may have waiting: half of the VMMs that a node may have.
+pub const POOL_MEMBERS: usize = 256;
+
+/// Images that a shape's disks may have, all of which its one `ready` entry names (`garant_attest::budget::ENTRY_DISKS`).
+pub const POOL_IMAGES: usize = 16;
+
+/// The pool starts at most one VMM in this time: each takes 35 ms of one core (measured, QEMU 7.2).
+pub const POOL_FILL_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a shape waits after its first member that did not come up, or died; each further one doubles it.
+pub const POOL_RETRY_SHORTEST: Duration = Duration::from_secs(1);
+
+/// See [`POOL_RETRY_SHORTEST`].
+pub const POOL_RETRY_LONGEST: Duration = Duration::from_secs(300);
+
+/// How long a member may take for one command of its claim, before the start goes on without it.
+pub const POOL_ANSWER: Duration = Duration::from_millis(500);

@@ -5,7 +5,10 @@ mod clients;
 
 pub use clients::{Quota, VmClient};
 
-use crate::budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS, VM_CLIENTS, VMS};
+use crate::{
+    budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS, VM_CLIENTS, VMS},
+    vm::shape::{self, Shape},
+};
 use garant_api::spec::Accelerator;
 use garant_attest::evidence::{Degrees, Location};
 use garant_hw::tpm::templates::EK_TEMPLATES;
@@ -62,6 +65,9 @@ pub struct VmOptions {
     /// Who may ask for VMs over TLS. Left out: nobody.
     #[serde(default)]
     pub client: Vec<VmClient>,
+    /// What waits for starts, so that they are quick. Left out: nothing.
+    #[serde(default)]
+    pub pool: Vec<Shape>,
 }
 
 impl VmOptions {
@@ -178,6 +184,11 @@ pub enum ConfigError {
     Vms,
     /// Two clients that cannot be told apart, or more than are kept.
     Clients,
+    /// A pool that nothing could fill.
+    Pool {
+        /// What it may be.
+        what: String,
+    },
     /// More keys than are kept.
     TooManyKeys {
         /// Keys found.
@@ -206,6 +217,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Clients => {
                 write!(f, "[[vms.client]]: at most {VM_CLIENTS}, each with a key and a name of its own")
             }
+            ConfigError::Pool { what } => write!(f, "[[vms.pool]]: {what}"),
             ConfigError::TooManyKeys { found } => {
                 write!(
                     f,
@@ -241,6 +253,9 @@ impl Configuration {
         }
         if configuration.vms.as_ref().is_some_and(|vms| !clients::are_apart(&vms.client)) {
             return Err(ConfigError::Clients);
+        }
+        if let Some(what) = configuration.vms.as_ref().and_then(|vms| shape::refuse(&vms.pool, &vms.accelerators)) {
+            return Err(ConfigError::Pool { what });
         }
         let found = configuration.known_keys().count();
         if found > LISTED_KEYS { Err(ConfigError::TooManyKeys { found }) } else { Ok(configuration) }
@@ -398,20 +413,21 @@ mod tests {
             "[location]\n",
             "[vms]\n",
             "[[vms.client]]\n",
+            "[[vms.pool]]\n",
+            "[[vms.pool]]\n[[vms.pool.disks]]\n",
         ];
         for message in tables.map(unknown) {
             let names = message.split('`').skip(3).step_by(2);
             for name in names {
                 let is_explained = EXAMPLE.lines().any(|line| {
                     line.trim_start_matches('#').trim_start().starts_with(&format!("{name} = "))
-                        || [format!("[[{name}]]"), format!("[[vms.{name}]]"), format!("[{name}]")]
-                            .contains(&line.to_owned())
+                        || line.starts_with('[') && line.trim_matches(['[', ']']).rsplit('.').next() == Some(name)
                 });
                 assert!(is_explained, "{name} is not in the example");
                 checked += 1;
             }
         }
-        assert_eq!(checked, 37, "the message no longer lists the options");
+        assert_eq!(checked, 47, "the message no longer lists the options");
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub const DESCRIPTORS: usize = 32;
 
 /// Sends bytes and descriptors as one message; the receiver gets copies of the descriptors.
 pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let sent = send_some(socket, bytes, descriptors)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Sends as many bytes as a stream takes, and how many that were; the descriptors go with the first of them.
+pub fn send_some(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if descriptors.len() > DESCRIPTORS
@@ -26,8 +32,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     {
         return Err(io::Error::other("more descriptors than one message carries"));
     }
-    let sent = retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL))?;
-    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    Ok(retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL))?)
 }
 
 /// A message: its length in `buffer`, and its descriptors, closed on exec. A longer one, or one with more descriptors, is

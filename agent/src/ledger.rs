@@ -19,6 +19,7 @@ use garant_attest::{
 use garant_channel::engine::FastEngine;
 use garant_hw::hash::Hash;
 use std::{
+    collections::BTreeMap,
     fmt,
     fs::File,
     io,
@@ -117,6 +118,8 @@ pub struct Recovered {
     pub definitions: Vec<Definition>,
     /// Acts, in order; the first has number 1.
     pub acts: Vec<Act>,
+    /// The VMMs of the pool that starts got, by the starts' numbers.
+    pub claims: BTreeMap<u64, u64>,
 }
 
 /// A change of what the node knows.
@@ -154,6 +157,10 @@ impl Ledger {
                     entries.push(entry);
                     recovered.acts.push(act);
                 }
+                RecordKind::Claim => {
+                    let (number, run) = claim(&bytes).ok_or(LedgerError::Torn)?;
+                    recovered.claims.insert(number, run);
+                }
                 RecordKind::Commit => commits.extend(Commit::list(&bytes).ok_or(LedgerError::Torn)?),
             }
         }
@@ -175,6 +182,18 @@ impl Ledger {
 
     /// Writes an act down; its number. What is not extended yet is shown by nothing.
     pub fn write(&self, act: &Act) -> Result<u64, LedgerError> {
+        self.append(act, |_, _| Ok(()))
+    }
+
+    /// The same for a start that got this VMM of the pool.
+    pub fn claim(&self, start: &Act, run: u64) -> Result<u64, LedgerError> {
+        self.append(start, |journal, number| {
+            let bytes = [number.to_be_bytes(), run.to_be_bytes()].concat();
+            journal.append(RecordKind::Claim, &bytes)
+        })
+    }
+
+    fn append(&self, act: &Act, beside: impl FnOnce(&mut Journal, u64) -> io::Result<()>) -> Result<u64, LedgerError> {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|_| LedgerError::Encoding)?;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -190,17 +209,24 @@ impl Ledger {
         state.journal.append(RecordKind::Entry, &bytes)?;
         state.entries.push(entry);
         let number = count(state.entries.len());
+        let noted = beside(&mut state.journal, number);
         drop(state);
         self.shared.waiting.notify_one();
+        noted?;
         Ok(number)
     }
 
     /// Writes an act down and waits until the TPM has it.
     pub async fn extend(&self, act: &Act) -> Result<u64, LedgerError> {
         let number = self.write(act)?;
-        let mut extended = self.shared.extended.subscribe();
-        extended.wait_for(|last| *last >= number).await.map_err(|_| LedgerError::Ended)?;
+        self.reach(number).await?;
         Ok(number)
+    }
+
+    /// Waits until the TPM has the entry of this number.
+    pub async fn reach(&self, number: u64) -> Result<(), LedgerError> {
+        let mut extended = self.shared.extended.subscribe();
+        extended.wait_for(|last| *last >= number).await.map(drop).map_err(|_| LedgerError::Ended)
     }
 
     /// Writes down what no entry says.
@@ -287,6 +313,11 @@ impl State {
     fn last(&self) -> u64 {
         self.extended.checked_sub(1).and_then(|at| self.commits.get(at)).map_or(0, |commit| commit.last)
     }
+}
+
+fn claim(bytes: &[u8]) -> Option<(u64, u64)> {
+    let (number, run) = bytes.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), u64::from_be_bytes(run.try_into().ok()?)))
 }
 
 fn count(length: usize) -> u64 {

@@ -22,11 +22,12 @@ use crate::{
     tpm_chip::{Chip, ChipError},
     tpm_device::TpmDevice,
     tpm_task,
-    vm::{actor::Host, answers::Vms, board::Board, clients::Clients, images::Store, link::VmLink, recovery, tsc},
+    vm::{actor::Host, answers::Vms, board::Board, clients::Clients, images::Store, link::VmLink, pool, recovery, tsc},
 };
 use garant_attest::{
     cbor::CborError,
     evidence::{Location, NodeClaims, PROFILE},
+    ledger::{Act, Program},
 };
 use garant_channel::key::SigningKey;
 use garant_hw::tpm::TpmError;
@@ -177,9 +178,11 @@ impl Server {
             (Some(options), Some(images)) => {
                 let asked = self.vmms.abilities();
                 let abilities = asked.map_err(|error| system("ask the keeper for itself")(io::Error::other(error)))?;
+                let first = options.accelerators.first().copied();
                 let host = Host {
                     board: Board::new(options),
                     clients: Clients::new(&options.client),
+                    pool: pool::Pool::new(options.pool.clone(), first, told(&recovered)),
                     link: self.vmms,
                     ledger: ledger.clone(),
                     images,
@@ -220,7 +223,17 @@ impl Server {
 async fn vms(host: Arc<Host>, recovered: Recovered) -> Result<Vms, ServerError> {
     let running = host.link.list().map_err(|error| system("ask the keeper for VMMs")(io::Error::other(error)))?;
     let tasks = recovery::recover(&host, recovered, running).await.map_err(ServerError::Ledger)?;
+    tokio::spawn(pool::fill(host.clone()));
     Ok(Vms::new(host, tasks))
+}
+
+/// What this boot said to be ready, by the numbers of the entries.
+fn told(recovered: &Recovered) -> Vec<(u64, Program)> {
+    let ready = |(number, act): (u64, &Act)| match act {
+        Act::Ready(program) => Some((number, program.clone())),
+        _ => None,
+    };
+    (1..).zip(&recovered.acts).filter_map(ready).collect()
 }
 
 fn claims<'a>(

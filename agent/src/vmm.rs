@@ -18,12 +18,12 @@ use nix::{
         signal::{SigSet, Signal},
         stat::stat,
     },
-    unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid},
+    unistd::{Gid, Uid, close, geteuid, setgroups, setresgid, setresuid},
 };
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::{
     convert::Infallible,
-    fs::File,
+    fs::{self, File},
     io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
@@ -38,6 +38,7 @@ pub const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 /// Becomes the VMM that the message on standard input describes; `user` is its own. Returns only with an error, which
 /// standard error gets too.
 pub fn become_vmm(user: u32) -> io::Result<Infallible> {
+    close_inherited()?;
     let mut buffer = vec![0; VMM_MESSAGE_BYTES];
     let (length, mut files) = descriptors::receive(io::stdin().as_fd(), &mut buffer)?;
     let request = buffer.get(..length).and_then(Request::decode);
@@ -51,6 +52,16 @@ pub fn become_vmm(user: u32) -> io::Result<Infallible> {
     let mut qemu = Command::new(QEMU);
     qemu.args(arguments).env_clear().stdin(null);
     Err(qemu.stdout(log.try_clone()?).stderr(log).exec())
+}
+
+/// Whatever started the node may have left something open in it, which is nothing for a guest.
+fn close_inherited() -> io::Result<()> {
+    let open = fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let others: Vec<i32> = open.filter(|number| *number >= FIRST).collect();
+    for number in others {
+        let _ = close(number); // the folder itself is closed already
+    }
+    Ok(())
 }
 
 /// Keeps these open through exec, under the numbers that the arguments name: 3, 4, 5 and so on.

@@ -53,6 +53,7 @@ pub struct Run {
     by: Asker,
     spec: [u8; 32],
     program: Program,
+    ready: Option<u64>,
     started: Option<u64>,
     ended: Option<(u64, String)>,
     is_paused: bool,
@@ -87,6 +88,7 @@ impl Workload {
                 break;
             }
             replay.workload.entries = commit.last;
+            replay.extended_before = commit.first.saturating_sub(1);
             match committed(engine, &commit, sent) {
                 Ok(entries) => (commit.first..).zip(entries).for_each(|(number, entry)| replay.take(number, entry)),
                 Err(problem) => replay.note(problem),
@@ -154,6 +156,8 @@ struct Replay {
     open: BTreeMap<VmName, usize>,
     /// The run of each intent, by number.
     intents: BTreeMap<u64, usize>,
+    /// The last entry before this commit.
+    extended_before: u64,
 }
 
 impl Replay {
@@ -164,7 +168,7 @@ impl Replay {
             }
             Problem::Void { .. } => &mut self.workload.voids,
             Problem::Hidden { .. } => &mut self.workload.hidden,
-            Problem::Body { .. } | Problem::Foreign { .. } | Problem::Twice { .. } => &mut 0,
+            Problem::Body { .. } | Problem::Foreign { .. } | Problem::Twice { .. } | Problem::NotReady { .. } => &mut 0,
         };
         *count = count.saturating_add(1);
         self.workload.problem.get_or_insert(problem);
@@ -186,12 +190,13 @@ impl Replay {
     fn apply(&mut self, entry: u64, time: u64, act: Act) {
         match act {
             Act::Ready(program) => self.workload.ready.push((entry, program)),
-            Act::Start { vm, by, spec, program } => self.start(Run {
+            Act::Start { vm, by, spec, program, ready } => self.start(Run {
                 start: entry,
                 vm,
                 by,
                 spec,
                 program,
+                ready,
                 started: None,
                 ended: None,
                 is_paused: false,
@@ -224,7 +229,16 @@ impl Replay {
         if self.open.insert(run.vm.clone(), at).is_some() {
             self.note(Problem::Twice { entry: run.start });
         }
+        if let Some(of) = run.ready.filter(|of| !self.is_ready(*of, &run.program)) {
+            self.note(Problem::NotReady { entry: run.start, of });
+        }
         self.workload.runs.push(run);
+    }
+
+    /// Whether an entry of a commit before said that this may run.
+    fn is_ready(&self, of: u64, program: &Program) -> bool {
+        let mut ready = self.workload.ready.iter();
+        of <= self.extended_before && ready.any(|(entry, ready)| *entry == of && ready.covers(program))
     }
 
     /// A start that is voided holds its name no longer.
@@ -279,6 +293,11 @@ impl Run {
     /// What it was given to run.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// Number of the entry by which it was ready in the pool before it was asked for.
+    pub fn ready(&self) -> Option<u64> {
+        self.ready
     }
 
     /// How far it is known.

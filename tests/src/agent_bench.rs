@@ -103,7 +103,7 @@ fn crates() -> f64 {
 }
 
 /// Resident memory of keeper and server together.
-fn resident_mb(node: &Garantd) -> f64 {
+pub fn resident_mb(node: &Garantd) -> f64 {
     let of = |pid: u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
@@ -114,7 +114,7 @@ fn resident_mb(node: &Garantd) -> f64 {
 
 /// Latencies in ms, sorted, of so many askers who ask again as soon as they are answered. Each has asked once before
 /// the clock starts.
-fn closed_loop(node: SocketAddr, askers: usize, time: Duration) -> Vec<f64> {
+pub fn closed_loop(node: SocketAddr, askers: usize, time: Duration) -> Vec<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut connected = Vec::new();
@@ -186,12 +186,14 @@ fn whole_bytes(answer: &[u8]) -> Option<usize> {
     Some(head + length.parse::<usize>().ok()?)
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+/// The same, sorted.
+pub fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
 }
 
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+/// The value below which this share of them is.
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share) as usize).copied().unwrap_or(f64::NAN)
 }

@@ -1,4 +1,4 @@
-//! A TPM that takes its time to sign, as chips do: a proxy before a swtpm that holds each quote back.
+//! A TPM that takes its time, as chips do: a proxy before a swtpm that holds quotes and extends back.
 
 use std::{
     io::{self, Read, Write},
@@ -19,9 +19,23 @@ pub struct SlowTpm {
     quotes: Arc<AtomicUsize>,
 }
 
+/// How long commands take, the TPM's own time included.
+#[derive(Debug, Clone, Copy)]
+pub struct Delays {
+    /// A quote.
+    pub quote: Duration,
+    /// An extend.
+    pub extend: Duration,
+}
+
 impl SlowTpm {
     /// Before the swtpm at this socket; each quote takes this long, the TPM's own time included.
     pub fn before(swtpm: &Path, quote: Duration) -> SlowTpm {
+        SlowTpm::taking(swtpm, Delays { quote, extend: Duration::ZERO })
+    }
+
+    /// Before the swtpm at this socket; commands take so long.
+    pub fn taking(swtpm: &Path, delays: Delays) -> SlowTpm {
         let folder = tempfile::Builder::new().prefix("slow-tpm").tempdir().expect("no scratch folder");
         let listener = UnixListener::bind(folder.path().join("tpm.sock")).expect("no socket");
         let (swtpm, quotes) = (swtpm.to_owned(), Arc::new(AtomicUsize::new(0)));
@@ -30,7 +44,7 @@ impl SlowTpm {
             while let Ok((client, _)) = listener.accept() {
                 if let Ok(tpm) = UnixStream::connect(&swtpm) {
                     // Ends when either side goes away.
-                    let _ = carry(client, tpm, quote, &counted);
+                    let _ = carry(client, tpm, delays, &counted);
                 }
             }
         });
@@ -52,7 +66,7 @@ impl SlowTpm {
     }
 }
 
-fn carry(mut client: UnixStream, mut tpm: UnixStream, quote: Duration, quotes: &AtomicUsize) -> io::Result<()> {
+fn carry(mut client: UnixStream, mut tpm: UnixStream, delays: Delays, quotes: &AtomicUsize) -> io::Result<()> {
     loop {
         let command = frame(&mut client)?;
         let started = Instant::now();
@@ -60,7 +74,10 @@ fn carry(mut client: UnixStream, mut tpm: UnixStream, quote: Duration, quotes: &
         let response = frame(&mut tpm)?;
         if command[6..10] == QUOTE {
             quotes.fetch_add(1, Ordering::SeqCst);
-            thread::sleep(quote.saturating_sub(started.elapsed()));
+            thread::sleep(delays.quote.saturating_sub(started.elapsed()));
+        }
+        if command[6..10] == EXTEND {
+            thread::sleep(delays.extend.saturating_sub(started.elapsed()));
         }
         client.write_all(&response)?;
     }
@@ -78,3 +95,5 @@ fn frame(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
 
 /// TPM_CC_Quote (TPM 2.0 Part 2, 6.5.2).
 const QUOTE: [u8; 4] = [0, 0, 1, 0x58];
+/// TPM_CC_PCR_Extend (the same).
+const EXTEND: [u8; 4] = [0, 0, 1, 0x82];

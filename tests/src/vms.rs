@@ -28,24 +28,33 @@ impl Images {
         let folder = tempfile::Builder::new().prefix("images").tempdir().unwrap();
         // What runs QEMU is another user than this one.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("guest.s"), GUEST).unwrap();
+        fs::create_dir(folder.path().join("sha256")).unwrap();
+        let mut images = Images { folder, kernel: String::new() };
+        images.kernel = images.assemble(GUEST)?;
+        Some(images)
+    }
+
+    /// Adds a kernel of these instructions; its digest. Says so and gives nothing where there is no assembler.
+    pub fn assemble(&self, instructions: &str) -> Option<String> {
+        let at = |name: &str| self.folder.path().join(name);
+        fs::write(at("guest.s"), format!("{PVH}{instructions}")).unwrap();
         let assembled = run("as", &["--64", "-o", text(&at("guest.o")), text(&at("guest.s"))]);
         if !assembled || !run("ld", &["-Ttext=0x100000", "-o", text(&at("guest")), text(&at("guest.o"))]) {
             println!("SKIPPED: no assembler and linker for x86-64 here: apt install binutils");
             return None;
         }
-        fs::create_dir(at("sha256")).unwrap();
-        let kernel = add(folder.path(), &fs::read(at("guest")).unwrap());
-        Some(Images { folder, kernel })
+        Some(self.add(&fs::read(at("guest")).unwrap()))
     }
 
     /// Options of a node that runs VMs from this store.
     pub fn options(&self) -> String {
-        format!(
-            "[vms]\nimages = '{}'\naccelerators = ['tcg']\nmemory_mib = 256\ncount = 16\n",
-            self.folder.path().display()
-        )
+        self.options_for(256, 16)
+    }
+
+    /// The same for so much memory and so many VMs.
+    pub fn options_for(&self, memory_mib: usize, count: usize) -> String {
+        let images = self.folder.path().display();
+        format!("[vms]\nimages = '{images}'\naccelerators = ['tcg']\nmemory_mib = {memory_mib}\ncount = {count}\n")
     }
 
     /// Adds an image; its digest.
@@ -183,8 +192,8 @@ pub fn vmms(node: &Garantd) -> Vec<u32> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// PVH (the note says where to begin), 32 bits, no paging: `up`, and then a line again and again.
-const GUEST: &str = r#"
+/// PVH (the note says where to begin): 32 bits, no paging.
+const PVH: &str = r#"
 .section .note.pvh, "a", @note
     .long 4, 8, 18
     .asciz "Xen"
@@ -193,6 +202,9 @@ const GUEST: &str = r#"
 .code32
 .globl _start
 _start:
+"#;
+/// `up`, and then a line again and again.
+const GUEST: &str = r"
     mov $0x3f8, %dx
     mov $'u', %al
     outb %al, %dx
@@ -207,4 +219,119 @@ beat:
 wait:
     loop wait
     jmp beat
-"#;
+";
+/// For a microvm: says of each disk, the last transport first, how many sectors it has and what its first eight bytes are,
+/// writes its second sector where it may and says `w` where that was done; then `done`. Legacy virtio-mmio (virtio 1.2, 4.2.4), one
+/// request at a time, polled.
+pub const READER: &str = r"
+    mov $0x200000, %esp
+    mov $0xfeb03000, %ebx
+next:
+    sub $0x200, %ebx
+    cmp $0xfeb00000, %ebx
+    jb done
+    cmpl $2, 8(%ebx)
+    jne next
+    movl $3, 0x70(%ebx)
+    movl $0, 0x20(%ebx)
+    movl $4096, 0x28(%ebx)
+    movl $0, 0x30(%ebx)
+    movl $8, 0x38(%ebx)
+    movl $4096, 0x3c(%ebx)
+    mov $0x300000, %edi
+    mov $0x2000, %ecx
+    xor %eax, %eax
+    rep stosb
+    movl $0x300, 0x40(%ebx)
+    movl $7, 0x70(%ebx)
+    mov 0x100(%ebx), %eax
+    call number
+    xor %esi, %esi
+    mov $3, %ebp
+    mov $0, %edx
+    call request
+    mov $0x320000, %esi
+    mov $8, %ecx
+letter:
+    lodsb
+    call put
+    dec %ecx
+    jnz letter
+    testl $32, 0x10(%ebx)
+    jnz line
+    mov $1, %esi
+    mov $1, %ebp
+    mov $1, %edx
+    call request
+    cmpb $0, 0x330000
+    jne line
+    mov $'w', %al
+    call put
+line:
+    mov $10, %al
+    call put
+    movl $0, 0x70(%ebx)
+    jmp next
+done:
+    mov $'d', %al
+    call put
+    mov $'o', %al
+    call put
+    mov $'n', %al
+    call put
+    mov $'e', %al
+    call put
+    mov $10, %al
+    call put
+halt:
+    jmp halt
+
+/* One request: sector in esi, flags of the data in ebp, kind in edx. */
+request:
+    movl %edx, 0x310000
+    movl $0, 0x310004
+    movl %esi, 0x310008
+    movl $0, 0x31000c
+    movb $0xff, 0x330000
+    movl $0x310000, 0x300000
+    movl $16, 0x300008
+    movl $0x00010001, 0x30000c
+    movl $0x320000, 0x300010
+    movl $512, 0x300018
+    movw %bp, 0x30001c
+    movw $2, 0x30001e
+    movl $0x330000, 0x300020
+    movl $1, 0x300028
+    movl $2, 0x30002c
+    incw 0x300082
+    movl $0, 0x50(%ebx)
+poll:
+    movw 0x300082, %ax
+    cmpw %ax, 0x301002
+    jne poll
+    ret
+
+/* eax in hexadecimal, and a space. */
+number:
+    mov %eax, %esi
+    mov $8, %ecx
+digit:
+    rol $4, %esi
+    mov %esi, %eax
+    and $15, %eax
+    cmp $10, %eax
+    jb small
+    add $39, %eax
+small:
+    add $48, %eax
+    call put
+    dec %ecx
+    jnz digit
+    mov $' ', %al
+put:
+    push %edx
+    mov $0x3f8, %edx
+    outb %al, %dx
+    pop %edx
+    ret
+";

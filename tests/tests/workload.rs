@@ -42,6 +42,7 @@ fn acts(kernel: [u8; 32]) -> Vec<Act> {
         by: Asker::Local,
         spec: [3; 32],
         program: Program { kernel, initrd: None, command_line: [2; 32], disks: vec![] },
+        ready: None,
     };
     vec![
         start(&job, GOOD),

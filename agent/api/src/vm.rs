@@ -152,6 +152,8 @@ pub struct Times {
 pub enum Level {
     /// A VMM was started for it.
     Cold,
+    /// A VMM of its shape waited, configured and paused.
+    Pool,
 }
 
 /// A VM: the answer to `GET /v1/vms/{id}`, and to every request that changes one.

@@ -33,6 +33,8 @@ pub(super) enum RecordKind {
     Entry,
     /// A commit, as evidence has it: from now on its extension is due.
     Commit,
+    /// A start's number and the VMM of the pool that it got, both big endian.
+    Claim,
 }
 
 impl Journal {
@@ -82,7 +84,8 @@ impl Record {
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 4] = [RecordKind::Defined, RecordKind::Forgotten, RecordKind::Entry, RecordKind::Commit];
+    const ALL: [RecordKind; 5] =
+        [RecordKind::Defined, RecordKind::Forgotten, RecordKind::Entry, RecordKind::Commit, RecordKind::Claim];
 
     fn number(self) -> u8 {
         match self {
@@ -90,6 +93,7 @@ impl RecordKind {
             RecordKind::Forgotten => 2,
             RecordKind::Entry => 3,
             RecordKind::Commit => 4,
+            RecordKind::Claim => 5,
         }
     }
 }

@@ -9,12 +9,14 @@ use crate::{
     vm::{
         abilities::Abilities,
         board::{Board, Ensured, has_vmm, now_ms, wrong_state},
+        claim,
         clients::{Caller, Clients},
         endings::{GUEST_ENDED, STOPPED, words},
         faults::{not_started, not_written, ours, vmm_failed},
         images::Store,
-        launch::{self, LaunchError},
+        launch::LaunchError,
         link::VmLink,
+        pool::Pool,
         qmp::{Notice, QmpError, RunState},
         run::Run,
     },
@@ -23,7 +25,7 @@ use garant_api::{
     client::ClientName,
     problem::Problem,
     spec::{Ensure, Machine, VmId},
-    vm::{Act as Request, Level, State, Verb, Vm},
+    vm::{Act as Request, State, Verb, Vm},
 };
 use garant_attest::ledger::{Act, VmName};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,8 @@ pub struct Host {
     pub board: Board,
     /// Who may ask for them over TLS.
     pub clients: Clients,
+    /// What waits for their starts.
+    pub pool: Pool,
     /// The way to what runs them.
     pub link: VmLink,
     /// What is written down of them.
@@ -159,7 +163,9 @@ impl Actor {
 
     async fn start(&mut self, caller: &Caller, vm: &Vm) -> Result<Vm, Problem> {
         let starting = self.host.board.begin(caller, vm)?;
-        let (number, run) = match launch::launch(&self.host, &starting, caller.asker()).await {
+        let host = self.host.clone();
+        let _waits = host.pool.begin_start();
+        let (number, run, level) = match claim::start(&host, &starting, caller.asker()).await {
             Ok(launched) => launched,
             Err(error) => return Err(self.failed(&error)),
         };
@@ -175,10 +181,9 @@ impl Actor {
             self.finish(State::Failed, &problem.detail)?;
             return Err(problem);
         }
-        let running = now_ms();
         self.host.board.update(&self.id, |vm| {
-            (vm.state, vm.level) = (State::Running, Some(Level::Cold));
-            (vm.times.vmm_ready, vm.times.running) = (Some(ready), Some(running));
+            (vm.state, vm.level) = (State::Running, Some(level));
+            (vm.times.vmm_ready, vm.times.running) = (Some(ready), Some(now_ms()));
         })
     }
 

@@ -218,6 +218,17 @@ impl Board {
         Ok(vm)
     }
 
+    /// MiB that no VM has taken, and how many VMs have a VMM.
+    pub fn room(&self) -> (u64, usize) {
+        let inner = self.inner();
+        let with_vmm = inner.vms.values().filter(|vm| has_vmm(vm.state));
+        let sum = |(memory, count): (u64, usize), vm: &Vm| {
+            (memory.saturating_add(vm.spec.memory_mib.get().into()), count.saturating_add(1))
+        };
+        let (taken, count) = with_vmm.fold((0, 0), sum);
+        (self.memory_mib.saturating_sub(taken), count)
+    }
+
     /// Changes a VM and tells of it.
     pub fn update(&self, id: &VmId, change: impl FnOnce(&mut Vm)) -> Result<Vm, Problem> {
         let mut vm = self.vm(id)?;

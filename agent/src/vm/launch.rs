@@ -15,7 +15,7 @@ use crate::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use garant_api::{
-    spec::{Accelerator, Access, Spec},
+    spec::{Accelerator, Access, Disk, Kernel, Spec},
     vm::Vm,
 };
 use garant_attest::ledger::{Act, Asker, Program};
@@ -66,36 +66,42 @@ impl From<io::Error> for LaunchError {
 
 /// A VMM that answers and whose guest has not begun, with the number of its start in the ledger.
 pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), LaunchError> {
-    let spec = Spec { accelerator: vm.spec.accelerator.or(host.accelerators.first().copied()), ..vm.spec.clone() };
+    let spec = resolve(host, &vm.spec);
     let (ours, wanted) = (host.clone(), spec.clone());
     // The first time, an image is read whole.
     let files = tokio::task::spawn_blocking(move || files(&ours, &wanted)).await.map_err(io::Error::other)??;
-    let vm_name = name(vm).map_err(LaunchError::Ledger)?;
-    let intent = Act::Start {
-        vm: vm_name.clone(),
-        by,
-        spec: sha256(&vm.spec.canonical()),
-        program: program(&spec, host.tsc_khz),
-    };
+    let intent = intent(host, vm, by, &spec, None).map_err(LaunchError::Ledger)?;
     let number = host.ledger.extend(&intent).await.map_err(LaunchError::Ledger)?;
-    let device = if spec.accelerator == Some(Accelerator::Kvm) { Device::Kvm } else { Device::None };
-    let limits = Limits::of(&spec);
-    let plan = plan::plan(&spec, files, host.tsc_khz);
-    let begun = begin(host, RunNumber(number), device, limits, plan).await;
+    let begun = begin(host, RunNumber(number), &spec, files).await;
     if let Err(error) = &begun {
-        let ended = Act::Ended { vm: vm_name, of: number, why: words(&format!("it did not start: {error}")) };
-        host.ledger.write(&ended).map_err(LaunchError::Ledger)?;
+        let why = words(&format!("it did not start: {error}"));
+        let vm = name(vm).map_err(LaunchError::Ledger)?;
+        host.ledger.write(&Act::Ended { vm, of: number, why }).map_err(LaunchError::Ledger)?;
     }
     begun.map(|run| (number, run))
 }
 
-async fn begin(
-    host: &Arc<Host>,
-    number: RunNumber,
-    device: Device,
-    limits: Limits,
-    plan: Plan,
-) -> Result<Run, LaunchError> {
+/// The spec with the node's own choice where it leaves one.
+pub fn resolve(host: &Host, spec: &Spec) -> Spec {
+    Spec { accelerator: spec.accelerator.or(host.accelerators.first().copied()), ..spec.clone() }
+}
+
+/// The intent to start a VM with its resolved spec, from the pool where an entry says that it was ready.
+pub fn intent(host: &Host, vm: &Vm, by: Asker, spec: &Spec, ready: Option<u64>) -> Result<Act, LedgerError> {
+    Ok(Act::Start {
+        vm: name(vm)?,
+        by,
+        spec: sha256(&vm.spec.canonical()),
+        program: program(spec, host.tsc_khz),
+        ready,
+    })
+}
+
+/// Starts a VMM of this name for a resolved spec, and waits until it answers.
+pub async fn begin(host: &Arc<Host>, number: RunNumber, spec: &Spec, files: Files) -> Result<Run, LaunchError> {
+    let device = if spec.accelerator == Some(Accelerator::Kvm) { Device::Kvm } else { Device::None };
+    let limits = Limits::of(spec);
+    let plan = plan::plan(spec, files, host.tsc_khz);
     let [(our_qmp, qmp), (our_console, console), (our_log, log)] =
         [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     let ends = Ends { qmp: our_qmp.into(), console: our_console.into(), log: our_log.into() };
@@ -117,24 +123,33 @@ async fn begin(
 }
 
 fn files(host: &Host, spec: &Spec) -> Result<Files, LaunchError> {
-    let open = |image| host.images.open_image(image).map_err(LaunchError::Image);
-    let disks = spec.disks.iter().map(|disk| {
-        let image = open(&disk.image)?;
-        Ok(match disk.access {
-            Access::ReadOnly => DiskFile::ReadOnly { image },
-            Access::Overlay => {
-                let overlay = host.layer()?;
-                overlay::format(&overlay, image.metadata()?.len()).map_err(LaunchError::TooLarge)?;
-                DiskFile::Overlay { image, overlay }
-            }
-        })
-    });
+    let disks = spec.disks.iter().map(|disk| disk_file(host, disk));
     let disks = disks.collect::<Result<_, LaunchError>>()?;
-    let initrd = spec.kernel.initrd.as_ref().map(open).transpose()?;
-    Ok(Files { kernel: open(&spec.kernel.image)?, initrd, disks })
+    files_with(host, &spec.kernel, disks)
 }
 
-fn program(spec: &Spec, tsc_khz: Option<u64>) -> Program {
+/// The files of a kernel, with these of disks.
+pub fn files_with(host: &Host, kernel: &Kernel, disks: Vec<DiskFile>) -> Result<Files, LaunchError> {
+    let open = |image| host.images.open_image(image).map_err(LaunchError::Image);
+    let initrd = kernel.initrd.as_ref().map(open).transpose()?;
+    Ok(Files { kernel: open(&kernel.image)?, initrd, disks })
+}
+
+/// The files of a disk.
+pub fn disk_file(host: &Host, disk: &Disk) -> Result<DiskFile, LaunchError> {
+    let image = host.images.open_image(&disk.image).map_err(LaunchError::Image)?;
+    Ok(match disk.access {
+        Access::ReadOnly => DiskFile::ReadOnly { image },
+        Access::Overlay => {
+            let overlay = host.layer()?;
+            overlay::format(&overlay, image.metadata()?.len()).map_err(LaunchError::TooLarge)?;
+            DiskFile::Overlay { image, overlay }
+        }
+    })
+}
+
+/// What a resolved spec is given to run.
+pub fn program(spec: &Spec, tsc_khz: Option<u64>) -> Program {
     Program {
         kernel: *spec.kernel.image.as_bytes(),
         initrd: spec.kernel.initrd.as_ref().map(|image| *image.as_bytes()),

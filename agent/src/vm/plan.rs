@@ -6,7 +6,7 @@
 //!
 //! Left out: network devices, and a vTPM.
 
-use garant_api::spec::{Accelerator, Machine, Spec};
+use garant_api::spec::{Accelerator, Access, Machine, Spec};
 use serde_json::{Value, json};
 use std::{fs::File, os::fd::OwnedFd};
 
@@ -53,6 +53,11 @@ pub enum DiskFile {
         image: File,
         /// Made by [`crate::vm::overlay::format`]; open for reading and writing, by nobody else: QEMU locks it.
         overlay: File,
+    },
+    /// Nothing yet: zeros, until something else takes the place before the guest begins.
+    Placeholder {
+        /// What the guest may do with what will be there.
+        access: Access,
     },
 }
 
@@ -140,16 +145,26 @@ impl Plan {
     /// A guest finds disks in the order in which they are added, on both machines, as long as none is told its place: a
     /// microvm fills its transports from the last to the first, and lists them so (measured, QEMU 7.2).
     fn add_disk(&mut self, machine: Machine, number: usize, disk: DiskFile) {
-        let node = format!("disk{number}");
+        let serial = format!("disk{number}");
+        let node = match disk {
+            DiskFile::Placeholder { .. } => format!("nothing{number}"),
+            _ => serial.clone(),
+        };
         match disk {
             DiskFile::ReadOnly { image } => self.add_image(&node, image),
             DiskFile::Overlay { image, overlay } => {
                 let below = format!("image{number}");
                 self.add_image(&below, image);
-                let file = json!({ "driver": "file", "filename": self.inherit_as_set(overlay) });
-                let layer = json!({ "driver": "qcow2", "node-name": &node, "file": file, "backing": below });
-                self.add_json("-blockdev", &layer);
+                let set = self.inherit_as_set(overlay);
+                self.add_json("-blockdev", &layer_node(&node, &below, &set));
             }
+            DiskFile::Placeholder { access } => self.add_json(
+                "-blockdev",
+                &json!({
+                    "driver": "null-co", "node-name": node, "size": PLACEHOLDER_BYTES,
+                    "read-only": access == Access::ReadOnly,
+                }),
+            ),
         }
         let driver = match machine {
             Machine::Microvm => "virtio-blk-device",
@@ -160,7 +175,7 @@ impl Plan {
         self.add_json(
             "-device",
             &json!({
-                "driver": driver, "id": format!("device{number}"), "drive": node, "serial": node,
+                "driver": driver, "id": format!("device{number}"), "drive": node, "serial": serial,
                 "werror": "stop", "rerror": "stop",
             }),
         );
@@ -169,8 +184,7 @@ impl Plan {
     /// An image is shared by many VMs and never written, so it needs no lock.
     fn add_image(&mut self, node: &str, image: File) {
         let set = self.inherit_as_set(image);
-        let file = json!({ "driver": "file", "filename": set, "read-only": true, "locking": "off" });
-        self.add_json("-blockdev", &json!({ "driver": "raw", "node-name": node, "read-only": true, "file": file }));
+        self.add_json("-blockdev", &image_node(node, &set));
     }
 
     /// The number that a file will have.
@@ -186,6 +200,18 @@ impl Plan {
         self.add("-add-fd", format!("fd={number},set={number}"));
         format!("/dev/fdset/{number}")
     }
+}
+
+/// What QEMU's block layer is told of an image in this set.
+pub fn image_node(node: &str, set: &str) -> Value {
+    let file = json!({ "driver": "file", "filename": set, "read-only": true, "locking": "off" });
+    json!({ "driver": "raw", "node-name": node, "read-only": true, "file": file })
+}
+
+/// The same of a layer above the node `below`.
+pub fn layer_node(node: &str, below: &str, set: &str) -> Value {
+    let file = json!({ "driver": "file", "filename": set });
+    json!({ "driver": "qcow2", "node-name": node, "file": file, "backing": below })
 }
 
 /// What every VM has: nothing that was not asked for, paused, one control socket, one serial port, no way to start a
@@ -210,6 +236,9 @@ const BASE: [&str; 18] = [
     "-serial",
     "chardev:console",
 ];
+
+/// No guest ever sees it.
+const PLACEHOLDER_BYTES: u64 = 64 << 20;
 
 const TSC_PARAMETER: &str = "tsc_early_khz=";
 

@@ -9,7 +9,7 @@ use crate::{
         link::{RunNumber, Vmm},
         qmp::RunState,
         quota::{ACT_ENTRIES, START_ENTRIES},
-        run::{Run, end},
+        run::{Run, RunError, end},
     },
 };
 use garant_api::{
@@ -37,7 +37,8 @@ pub async fn recover(
     let open = Open::of(&recovered.acts);
     let mut tasks = BTreeMap::new();
     for (number, vm) in &open.starts {
-        let vmm = vmms.remove(&RunNumber(*number));
+        let run = RunNumber(recovered.claims.get(number).copied().unwrap_or(*number));
+        let vmm = vmms.remove(&run);
         let is_started = open.started.contains(number);
         if let Some((id, task)) = settle(host, vm, *number, vmm, is_started).await? {
             tasks.insert(id, task);
@@ -48,9 +49,9 @@ pub async fn recover(
             host.board.restore(Vm { state: state_after(why), reason: Some(why.clone()), ..known });
         }
     }
-    // What no start explains was ended by an act whose server died before the VMM did.
+    // What no start explains waited in the pool, or was ended by an act whose server died before the VMM did.
     for number in vmms.into_keys() {
-        log::warn!("VMM ended run={}: no VM of this boot has it", number.0);
+        log::info!("VMM ended run={}: no VM of this boot has it", number.0);
         end(&host.link, number).await;
     }
     Ok(tasks)
@@ -137,7 +138,7 @@ async fn settle(
 ) -> Result<Option<(VmId, mpsc::Sender<Order>)>, LedgerError> {
     let known = known(host, vm);
     let why = match (vmm, &known) {
-        (Some(vmm), Some(known)) if is_started => match Run::take_over(vmm).await {
+        (Some(vmm), Some(known)) if is_started => match take_over(host, vmm).await {
             Ok((run, state)) => {
                 let state = if state == RunState::Running { State::Running } else { State::Paused };
                 host.board.restore(Vm { state, ..known.clone() });
@@ -145,13 +146,10 @@ async fn settle(
                 let task = actor::start(host.clone(), known.id.clone(), Some((number, run)));
                 return Ok(Some((known.id.clone(), task)));
             }
-            Err(error) => {
-                end(&host.link, RunNumber(number)).await;
-                format!("it did not answer the node's next server: {error}")
-            }
+            Err(error) => format!("it did not answer the node's next server: {error}"),
         },
-        (Some(_), _) => {
-            end(&host.link, RunNumber(number)).await;
+        (Some(vmm), _) => {
+            end(&host.link, vmm.run).await;
             NEVER_RAN.to_owned()
         }
         (None, _) => "it ended while the node had no server".to_owned(),
@@ -166,6 +164,16 @@ async fn settle(
         host.board.restore(Vm { state: State::Failed, reason: Some(why), ..known });
     }
     Ok(None)
+}
+
+/// One that does not answer is ended.
+async fn take_over(host: &Host, vmm: Vmm) -> Result<(Run, RunState), RunError> {
+    let run = vmm.run;
+    let taken = Run::take_over(vmm).await;
+    if taken.is_err() {
+        end(&host.link, run).await;
+    }
+    taken
 }
 
 const NEVER_RAN: &str = "the node's server ended before it ran";

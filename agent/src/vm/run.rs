@@ -108,6 +108,22 @@ impl Run {
         self.log.closed().await;
     }
 
+    /// Its name at the keeper.
+    pub fn number(&self) -> RunNumber {
+        self.number
+    }
+
+    /// Whether its process has ended; nobody is asked.
+    pub fn has_ended(&self) -> bool {
+        is_gone(&self.process, Duration::ZERO)
+    }
+
+    /// Its end, to be waited for elsewhere.
+    pub fn end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let log = self.log.clone();
+        async move { log.closed().await }
+    }
+
     /// Ends it at once; whether it is gone.
     pub async fn kill(&self, link: &VmLink) -> bool {
         end(link, self.number).await;

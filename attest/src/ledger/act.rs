@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
-    /// A VMM that waits for its claim: from now on it may run.
+    /// VMMs of this program wait in the pool, as many as there come: from now on each may run.
     Ready,
     /// Intent: this VM is to run.
     Start,
@@ -105,8 +105,17 @@ pub struct Program {
     pub initrd: Option<[u8; 32]>,
     /// The whole command line, as the guest gets it.
     pub command_line: [u8; 32],
-    /// The images of the disks, in their order, as they were before the guest wrote.
+    /// The images of the disks, in their order, as they were before the guest wrote. Of a pool: all that a disk may have.
     pub disks: Vec<[u8; 32]>,
+}
+
+impl Program {
+    /// Whether what was ready as this may become `started`: each disk has one of the images.
+    pub fn covers(&self, started: &Program) -> bool {
+        let Program { kernel, initrd, command_line, disks } = self;
+        let is_alike = (kernel, initrd, command_line) == (&started.kernel, &started.initrd, &started.command_line);
+        is_alike && started.disks.iter().all(|disk| disks.contains(disk))
+    }
 }
 
 /// What an entry's body says.
@@ -124,6 +133,8 @@ pub enum Act {
         spec: [u8; 32],
         /// What it is given to run.
         program: Program,
+        /// Number of the entry by which it was ready in the pool: it may have run before this start was extended.
+        ready: Option<u64>,
     },
     /// See [`EntryKind::Started`].
     Started {
@@ -239,8 +250,8 @@ impl Body {
     fn of(act: &Act) -> Body {
         match act {
             Act::Ready(program) => Body::default().with_program(program),
-            Act::Start { vm, by, spec, program } => {
-                Body { spec: Some(Bytes32::new(*spec)), ..Body::asked(vm, *by).with_program(program) }
+            Act::Start { vm, by, spec, program, ready } => {
+                Body { spec: Some(Bytes32::new(*spec)), of: *ready, ..Body::asked(vm, *by).with_program(program) }
             }
             Act::Started { vm, of } => Body { of: Some(*of), ..Body::about(vm) },
             Act::Pause(vm, by) | Act::Resume(vm, by) | Act::Stop(vm, by) | Act::Delete(vm, by) => Body::asked(vm, *by),
@@ -272,7 +283,7 @@ impl Body {
         Some(match kind {
             EntryKind::Ready => Act::Ready(self.program()?),
             EntryKind::Start => {
-                Act::Start { vm: self.vm()?, by: self.by?, spec: *self.spec?, program: self.program()? }
+                Act::Start { vm: self.vm()?, by: self.by?, spec: *self.spec?, program: self.program()?, ready: self.of }
             }
             EntryKind::Started => Act::Started { vm: self.vm()?, of: self.of? },
             EntryKind::Pause => Act::Pause(self.vm()?, self.by?),

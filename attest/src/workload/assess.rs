@@ -115,7 +115,7 @@ fn links(evidence: &Evidence<'_>) -> Vec<Link> {
 }
 
 fn pool(entry: u64, program: &crate::ledger::Program) -> String {
-    format!("may run: a VMM of the pool (entry {entry}), kernel {}", Sha256Text(&program.kernel))
+    format!("may run: VMMs of the pool (entry {entry}), kernel {}", Sha256Text(&program.kernel))
 }
 
 /// The first reasons, and how many more there were.

@@ -51,6 +51,13 @@ pub enum Problem {
         /// Number of the second start.
         entry: u64,
     },
+    /// A start from the pool of what no entry of an earlier commit said to be ready.
+    NotReady {
+        /// Number of the start.
+        entry: u64,
+        /// The entry that it names.
+        of: u64,
+    },
     /// A void.
     Void {
         /// Its number.
@@ -77,6 +84,9 @@ impl fmt::Display for Problem {
                 write!(f, "entry {entry} is a result of entry {of}, which is no open intent for the same VM")
             }
             Problem::Twice { entry } => write!(f, "entry {entry} starts a VM that has not ended"),
+            Problem::NotReady { entry, of } => {
+                write!(f, "entry {entry} starts from the pool what entry {of}, extended before it, does not cover")
+            }
             Problem::Void { entry } => {
                 write!(f, "entry {entry} voids another: whether that act took place is not known")
             }

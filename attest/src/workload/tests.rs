@@ -27,7 +27,7 @@ fn program(kernel: u8) -> Program {
 }
 
 fn start(id: &str, kernel: u8) -> Act {
-    Act::Start { vm: vm(id), by: Asker::Local, spec: [3; 32], program: program(kernel) }
+    Act::Start { vm: vm(id), by: Asker::Local, spec: [3; 32], program: program(kernel), ready: None }
 }
 
 fn started(id: &str, of: u64) -> Act {
@@ -352,8 +352,60 @@ fn what_waits_in_the_pool_may_run() {
         let workload = Node::wrote(&[Act::Ready(program(kernel))]).workload();
         let part = judged(&workload).part;
         assert_eq!(part.answer, expected);
-        assert!(part.links[2].what.starts_with("may run: a VMM of the pool (entry 1)"));
+        assert!(part.links[2].what.starts_with("may run: VMMs of the pool (entry 1)"));
     }
+}
+
+fn claimed(of: u64, kernel: u8, disks: &[u8]) -> Act {
+    let disks = disks.iter().map(|disk| [*disk; 32]).collect();
+    let program = Program { disks, ..program(kernel) };
+    Act::Start { vm: vm("web"), by: Asker::Local, spec: [3; 32], program, ready: Some(of) }
+}
+
+#[test]
+fn a_start_from_the_pool_is_of_what_was_ready_and_extended_before() {
+    let ready = Act::Ready(Program { disks: vec![[4; 32], [5; 32]], ..program(GOOD) });
+    let other = Act::Ready(program(OTHER));
+    // Each in a commit of two.
+    let told = |start: Act| Node::wrote(&[ready.clone(), other.clone(), start, started("web", 3)]).workload();
+    for disks in [&[][..], &[4], &[5, 4]] {
+        let workload = told(claimed(1, GOOD, disks));
+        assert_eq!((workload.problem(), states(&workload)), (None, vec![("web", RunState::Runs)]));
+        assert_eq!(workload.runs()[0].ready(), Some(1));
+    }
+    for (what, start, of) in [
+        ("another kernel", claimed(1, OTHER, &[]), 1),
+        ("another image", claimed(1, GOOD, &[4, 6]), 1),
+        ("another shape's entry", claimed(2, GOOD, &[]), 2),
+        ("itself", claimed(3, GOOD, &[]), 3),
+        ("nothing", claimed(99, GOOD, &[]), 99),
+        ("what is no ready entry", claimed(0, GOOD, &[]), 0),
+    ] {
+        let workload = told(start);
+        assert_eq!(workload.problem().copied(), Some(Problem::NotReady { entry: 3, of }), "{what}");
+        assert_ne!(answer(&workload), Answer::Yes, "{what}");
+    }
+}
+
+#[test]
+fn a_start_from_the_pool_that_was_extended_with_what_made_it_ready_is_none() {
+    let mut node = Node::wrote(&[Act::Ready(program(GOOD)), claimed(1, GOOD, &[]), started("web", 2)]);
+    assert_problem(&node.workload(), Problem::NotReady { entry: 2, of: 1 });
+    node.commits.clear();
+    node.commit(1, 1);
+    node.commit(2, 3);
+    assert_eq!(answer(&node.workload()), Answer::Yes);
+}
+
+#[test]
+fn a_start_from_the_pool_whose_ready_entry_is_hidden_is_unknown() {
+    let acts = [Act::Ready(program(GOOD)), Act::Gap("x".into()), claimed(1, GOOD, &[]), started("web", 3)];
+    let node = Node::wrote(&acts);
+    let mut sent = node.sent();
+    sent[0] = node.entries[0].hidden(&RustEngine);
+    let workload = node.with(&sent);
+    assert_eq!((workload.ready().len(), answer(&workload)), (0, Answer::Unknown));
+    assert_eq!(workload.problem().copied(), Some(Problem::Hidden { entry: 1 }));
 }
 
 #[test]

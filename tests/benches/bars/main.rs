@@ -7,6 +7,7 @@ mod owner;
 mod place;
 mod timing;
 mod verify;
+mod vm;
 
 use garant_tests::{
     agent_bench::{self, Figure},
@@ -21,7 +22,7 @@ use std::{
 /// Benches of one idea, with the prefixes of their names.
 type Group = (&'static [&'static str], fn() -> Vec<Figure>);
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 12] = [
     (&["log."], verify::log),
     (&["verify."], verify::verify),
     (&["place.answer"], timing::answer),
@@ -29,7 +30,13 @@ const GROUPS: [Group; 8] = [
     (&["place.proven", "place.no"], place::shares),
     (&["place.time"], place::time),
     (&["owner."], owner::owner),
-    (&["quote.", "agent."], || Floors::find().map(|floors| agent_bench::figures(&floors)).unwrap_or_default()),
+    (&["vm.create_start.pool", "vm.create_start.cold", "vm.pause", "vm.resume", "vm.delete"], vm::lives),
+    (&["vm.create_start.busy_tpm"], vm::busy_tpm),
+    (&["vm.rate", "vm.list", "agent.rss.100vm"], vm::many),
+    (&["ledger.slow_tpm"], vm::slow_ledger),
+    (&["quote.", "agent.start", "agent.binary", "agent.crates", "agent.rss_idle"], || {
+        Floors::find().map(|floors| agent_bench::figures(&floors)).unwrap_or_default()
+    }),
 ];
 
 fn main() {

@@ -14,7 +14,13 @@ pub(crate) fn entries(put: &mut impl FnMut(&str, &[u8])) {
         || Program { kernel: [1; 32], initrd: Some([2; 32]), command_line: [3; 32], disks: vec![[4; 32], [5; 32]] };
     let by = Asker::Key([6; 32]);
     let life = [
-        Act::Start { vm: vm(), by: Asker::Local, spec: [7; 32], program: Program { initrd: None, ..program() } },
+        Act::Start {
+            vm: vm(),
+            by: Asker::Local,
+            spec: [7; 32],
+            program: Program { initrd: None, ..program() },
+            ready: Some(1),
+        },
         Act::Started { vm: vm(), of: 1 },
         Act::Pause(vm(), by),
         Act::Resume(vm(), by),

@@ -5,6 +5,7 @@ use crate::{
     vm::real_qemu::RealQemu,
 };
 use nix::sys::signal::{Signal, kill};
+use serde_json::json;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

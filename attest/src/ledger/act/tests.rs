@@ -16,7 +16,7 @@ fn acts() -> Vec<Act> {
     let by = Asker::Key([6; 32]);
     vec![
         Act::Ready(Program { initrd: None, disks: vec![], ..program() }),
-        Act::Start { vm: vm(), by: Asker::Local, spec: [7; 32], program: program() },
+        Act::Start { vm: vm(), by: Asker::Local, spec: [7; 32], program: program(), ready: Some(1) },
         Act::Started { vm: vm(), of: 2 },
         Act::Pause(vm(), by),
         Act::Resume(vm(), by),
@@ -47,12 +47,27 @@ fn each_act_comes_back_from_its_body_and_from_that_of_no_other_kind() {
 fn the_largest_act_has_room_in_a_body() {
     let vm = VmName::new(&"v".repeat(budget::VM_ID_BYTES), u64::MAX).unwrap();
     let program = Program { disks: vec![[4; 32]; budget::ENTRY_DISKS], ..program() };
-    let start = Act::Start { vm: vm.clone(), by: Asker::Key([6; 32]), spec: [7; 32], program };
+    let start = Act::Start { vm: vm.clone(), by: Asker::Key([6; 32]), spec: [7; 32], program, ready: Some(u64::MAX) };
     let ended = Act::Ended { vm, of: u64::MAX, why: "w".repeat(budget::ENTRY_WHY_BYTES) };
     for act in [start, ended] {
         let body = act.encode().unwrap();
         assert_eq!(Act::decode(act.kind(), &body), Ok(act));
     }
+}
+
+#[test]
+fn what_is_ready_covers_what_has_its_kernel_initrd_and_command_line_and_only_its_images() {
+    let ready = program();
+    let with = |change: fn(&mut Program)| {
+        let mut program = program();
+        change(&mut program);
+        ready.covers(&program)
+    };
+    assert!(with(|_| {}) && with(|program| program.disks = vec![]) && with(|program| program.disks = vec![[5; 32]; 3]));
+    assert!(!with(|program| program.kernel = [9; 32]));
+    assert!(!with(|program| program.initrd = None));
+    assert!(!with(|program| program.command_line = [9; 32]));
+    assert!(!with(|program| program.disks.push([9; 32])));
 }
 
 #[test]
