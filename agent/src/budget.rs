@@ -151,6 +151,16 @@ pub const QMP_COMMANDS_WAITING: usize = 32;
 /// Characters of QEMU's reason for a refusal that are kept.
 pub const QMP_REFUSAL_CHARACTERS: usize = 512;
 
+/// Networks of a configuration: the keeper keeps each, and names it by one byte.
+pub const NETWORKS: usize = 16;
+
+/// How long an address that a VM gave back goes to nobody else: the pause after which Linux asks again for a neighbour that
+/// does not answer, three times a second (`mcast_solicit`, `retrans_time_ms`; Documentation/networking/ip-sysctl.rst).
+pub const ADDRESS_QUARANTINE: Duration = Duration::from_secs(3);
+
+/// Addresses of which it is remembered that they were given back: four for each VM that is forgotten but known.
+pub const ADDRESSES_RESTING: usize = 4 * VMS_FORGOTTEN;
+
 /// Images of which it is remembered that they were checked: more than a node has in use, at 100 bytes each.
 pub const IMAGES_REMEMBERED: usize = 1024;
 

@@ -2,9 +2,11 @@
 //! whoever verifies the node knows every option, and none names a program.
 
 mod clients;
+pub mod network;
 
 pub use clients::{Quota, VmClient};
 
+use self::network::Network;
 use crate::{
     budget::{CONFIGURATION_BYTES, LANDMARKS, LISTED_KEYS, VM_CLIENTS, VMS},
     vm::shape::{self, Shape},
@@ -68,6 +70,9 @@ pub struct VmOptions {
     /// What waits for starts, so that they are quick. Left out: nothing.
     #[serde(default)]
     pub pool: Vec<Shape>,
+    /// Networks on which they may have interfaces.
+    #[serde(default)]
+    pub network: Vec<Network>,
 }
 
 impl VmOptions {
@@ -189,6 +194,11 @@ pub enum ConfigError {
         /// What it may be.
         what: String,
     },
+    /// Networks that cannot be those of one node.
+    Networks {
+        /// Why.
+        what: &'static str,
+    },
     /// More keys than are kept.
     TooManyKeys {
         /// Keys found.
@@ -218,6 +228,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "[[vms.client]]: at most {VM_CLIENTS}, each with a key and a name of its own")
             }
             ConfigError::Pool { what } => write!(f, "[[vms.pool]]: {what}"),
+            ConfigError::Networks { what } => write!(f, "[[vms.network]]: {what}"),
             ConfigError::TooManyKeys { found } => {
                 write!(
                     f,
@@ -257,6 +268,8 @@ impl Configuration {
         if let Some(what) = configuration.vms.as_ref().and_then(|vms| shape::refuse(&vms.pool, &vms.accelerators)) {
             return Err(ConfigError::Pool { what });
         }
+        let networks = configuration.vms.as_ref().map_or(&[][..], |vms| &vms.network);
+        Network::check(networks).map_err(|what| ConfigError::Networks { what })?;
         let found = configuration.known_keys().count();
         if found > LISTED_KEYS { Err(ConfigError::TooManyKeys { found }) } else { Ok(configuration) }
     }
@@ -415,6 +428,7 @@ mod tests {
             "[[vms.client]]\n",
             "[[vms.pool]]\n",
             "[[vms.pool]]\n[[vms.pool.disks]]\n",
+            "[[vms.network]]\n",
         ];
         for message in tables.map(unknown) {
             let names = message.split('`').skip(3).step_by(2);
@@ -427,7 +441,16 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 47, "the message no longer lists the options");
+        assert_eq!(checked, 57, "the message no longer lists the options");
+    }
+
+    #[test]
+    fn two_networks_of_one_name_are_refused() {
+        let network = "[[vms.network]]\nname = 'lan'\nkind = 'user'\n";
+        let of = |networks: &str| format!("[vms]\nimages = '/i'\naccelerators = ['tcg']\nmemory_mib = 1\n{networks}");
+        assert!(parse(&of(network)).is_ok());
+        let said = refused(&of(&network.repeat(2)));
+        assert!(said.contains("two networks of one name"), "{said}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod lockdown;
 pub mod logging;
 pub mod machine;
 pub mod mor;
+pub mod netlink;
 pub mod network;
 pub mod notify;
 pub mod pid1;
@@ -25,6 +26,8 @@ pub mod server;
 pub mod session;
 pub mod sources;
 pub mod statements;
+#[allow(unsafe_code, reason = "system calls without a safe function")]
+mod sys;
 pub mod timing;
 pub mod tpm_chip;
 pub mod tpm_device;

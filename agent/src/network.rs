@@ -1,17 +1,9 @@
 //! Interface, address and route of the node image, by three messages of rtnetlink(7). Left out: DHCP, which the kernel does
 //! with `ip=dhcp` where it is built in.
 
-use nix::{
-    errno::Errno,
-    net::if_::if_nametoindex,
-    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket},
-};
-use std::{
-    error::Error,
-    fmt,
-    net::IpAddr,
-    os::fd::{AsRawFd, OwnedFd},
-};
+use crate::netlink::{ACKNOWLEDGE, CREATE, Message, Netlink};
+use nix::{errno::Errno, net::if_::if_nametoindex};
+use std::{error::Error, fmt, net::IpAddr};
 
 /// One `garant.net=eth0,10.0.2.15/24,10.0.2.2` of the kernel's command line; the gateway may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,18 +76,15 @@ impl StaticAddress {
     pub fn apply(&self) -> Result<(), NetworkError> {
         let index = index_of(&self.interface)?;
         let family = family(self.address);
-        let mut address = vec![family, self.prefix_bits, 0, 0];
-        address.extend(index.to_ne_bytes());
-        attribute(&mut address, IFA_LOCAL, &octets(self.address));
-        attribute(&mut address, IFA_ADDRESS, &octets(self.address));
-        request(RTM_NEWADDR, &address)?;
+        let head = [&[family, self.prefix_bits, 0, 0][..], &index.to_ne_bytes()].concat();
+        let own = octets(self.address);
+        request(Message::new(RTM_NEWADDR, CREATE | ACKNOWLEDGE, &head).with(IFA_LOCAL, &own).with(IFA_ADDRESS, &own))?;
         up(&self.interface)?;
         let Some(gateway) = self.gateway else { return Ok(()) };
         // Destination of no bits, main table, set at boot, from anywhere, unicast (rtnetlink(7)).
-        let mut route = vec![family, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
-        attribute(&mut route, RTA_GATEWAY, &octets(gateway));
-        attribute(&mut route, RTA_OIF, &index.to_ne_bytes());
-        request(RTM_NEWROUTE, &route)
+        let head = [family, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        let route = Message::new(RTM_NEWROUTE, CREATE | ACKNOWLEDGE, &head);
+        request(route.with(RTA_GATEWAY, &octets(gateway)).with(RTA_OIF, &index.to_ne_bytes()))
     }
 
     fn parse(option: &str) -> Option<StaticAddress> {
@@ -117,7 +106,7 @@ pub fn up(interface: &str) -> Result<(), NetworkError> {
     link.extend(index_of(interface)?.to_ne_bytes());
     link.extend(IFF_UP.to_ne_bytes()); // flags
     link.extend(IFF_UP.to_ne_bytes()); // which of them change
-    request(RTM_NEWLINK, &link)
+    request(Message::new(RTM_NEWLINK, CREATE | ACKNOWLEDGE, &link))
 }
 
 /// The interface's number.
@@ -128,35 +117,12 @@ pub fn index_of(interface: &str) -> Result<u32, NetworkError> {
     })
 }
 
-/// Sends one request and reads the kernel's acknowledgement; what is there already will do.
-fn request(kind: u16, body: &[u8]) -> Result<(), NetworkError> {
-    let kernel = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute);
-    let kernel: OwnedFd = kernel.map_err(NetworkError::Kernel)?;
-    let length = u32::try_from(body.len().saturating_add(HEADER_BYTES)).unwrap_or(u32::MAX);
-    let mut message = length.to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend(REQUEST_CREATE_ACKNOWLEDGE.to_ne_bytes());
-    message.extend([0; 8]); // sequence number, port: one request on a socket of its own
-    message.extend(body);
-    send(kernel.as_raw_fd(), &message, MsgFlags::empty()).map_err(NetworkError::Kernel)?;
-    let mut answer = [0; 512];
-    let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::empty()).map_err(NetworkError::Kernel)?;
-    // struct nlmsgerr: a negative errno, zero for success.
-    let code = answer.get(..length).and_then(|answer| answer.get(HEADER_BYTES..)?.first_chunk().copied());
-    match code.map(i32::from_ne_bytes) {
-        Some(0) => Ok(()),
-        Some(code) if Errno::from_raw(code.wrapping_neg()) == Errno::EEXIST => Ok(()),
-        Some(code) => Err(NetworkError::Kernel(Errno::from_raw(code.wrapping_neg()))),
-        None => Err(NetworkError::Kernel(Errno::EBADMSG)),
+/// Has the kernel do this; what is there already will do.
+fn request(message: Message) -> Result<(), NetworkError> {
+    match Netlink::to_routes().and_then(|mut kernel| kernel.request([message])) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(NetworkError::Kernel(errno)),
     }
-}
-
-/// struct rtattr: length, type, value; all values here are whole words.
-fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(value.len().saturating_add(4)).unwrap_or(u16::MAX);
-    message.extend(length.to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(value);
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {
@@ -176,8 +142,6 @@ fn family(address: IpAddr) -> u8 {
 }
 
 // linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h, linux/if.h
-const HEADER_BYTES: usize = 16;
-const REQUEST_CREATE_ACKNOWLEDGE: u16 = 0x1 | 0x400 | 0x4;
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;

@@ -138,9 +138,14 @@ impl Server {
         let timing = (!configuration.landmark.is_empty()).then(|| timing::bind(configuration.timing_listen));
         let timing = timing.transpose().map_err(system("open a UDP port for landmarks"))?;
         let images = configuration.vms.as_ref().map(|vms| Store::open(&vms.images.join("sha256"))).transpose();
+        let networks = configuration.vms.as_ref().map(|vms| vms.network.clone()).unwrap_or_default();
+        let kinds = networks.iter().map(|network| network.kind.clone()).collect();
         let images = images.map_err(|error| system("open the folder of images")(io::Error::other(error)))?;
         let tsc_khz = tsc::host_khz();
         let Inherited { entry_zero, ledger_pcr, tpm, keeper, vmms, journal, .. } = inherited;
+        // Now that nothing from outside has been read: the keeper believes no server later.
+        let told = vmms.networks(kinds);
+        told.map_err(|error| system("tell the keeper of networks")(io::Error::other(error)))?;
         Ok(Server {
             configuration,
             sources,
@@ -188,6 +193,7 @@ impl Server {
                     images,
                     layers: self.configuration.state_dir.clone(),
                     accelerators: options.accelerators.clone(),
+                    networks: options.network.clone(),
                     tsc_khz: self.tsc_khz,
                     abilities,
                 };

@@ -2,6 +2,7 @@
 
 pub mod abilities;
 pub mod actor;
+pub mod addresses;
 mod admission;
 pub mod answers;
 pub mod board;
@@ -24,3 +25,4 @@ pub mod recovery;
 pub mod run;
 pub mod shape;
 pub mod tsc;
+pub mod wiring;

@@ -6,6 +6,7 @@ mod root;
 
 use crate::{
     budget::{VMM_DESCRIPTORS, VMM_MESSAGE_BYTES},
+    config::network::Reach,
     descriptors,
     vm::link::{Device, Request, Start},
 };
@@ -42,13 +43,13 @@ pub fn become_vmm(user: u32) -> io::Result<Infallible> {
     let mut buffer = vec![0; VMM_MESSAGE_BYTES];
     let (length, mut files) = descriptors::receive(io::stdin().as_fd(), &mut buffer)?;
     let request = buffer.get(..length).and_then(Request::decode);
-    let Some(Request::Start(Start { device, limits, arguments, .. })) = request else {
+    let Some(Request::Start(Start { reach, device, limits, arguments, .. })) = request else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not told what to start"));
     };
     let log = files.pop().ok_or(io::ErrorKind::InvalidData)?;
     hand_on(&files)?;
     let null = File::open("/dev/null")?;
-    give_up(user, device, limits.threads)?;
+    give_up(user, reach, device, limits.threads)?;
     let mut qemu = Command::new(QEMU);
     qemu.args(arguments).env_clear().stdin(null);
     Err(qemu.stdout(log.try_clone()?).stderr(log).exec())
@@ -75,8 +76,9 @@ fn hand_on(files: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// No privileges, no network, no files, another user; and the VMM's end when the keeper ends.
-fn give_up(user: u32, device: Device, threads: u32) -> io::Result<()> {
+/// No privileges, no network but what its interfaces are to reach, no files, another user; and the VMM's end when the keeper
+/// ends.
+fn give_up(user: u32, reach: Reach, device: Device, threads: u32) -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     for (resource, most) in [(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_MEMLOCK, 0), (Resource::RLIMIT_MSGQUEUE, 0)]
     {
@@ -89,7 +91,10 @@ fn give_up(user: u32, device: Device, threads: u32) -> io::Result<()> {
         // Of this user, whom nobody else is; where VMMs share a user, all of them would be counted.
         setrlimit(Resource::RLIMIT_NPROC, threads.into(), threads.into())?;
         let group = (device == Device::Kvm).then(|| stat(KVM)).transpose()?.map(|device| Gid::from_raw(device.st_gid));
-        unshare(NAMESPACES)?;
+        unshare(match reach {
+            Reach::Nothing => NAMESPACES.union(CloneFlags::CLONE_NEWNET),
+            Reach::Outside => NAMESPACES,
+        })?;
         // What an exec could ever get back; it asks /proc which capabilities there are, so it comes before the new root.
         caps::clear(None, CapSet::Bounding).map_err(io::Error::other)?;
         root::enter(device)?;
@@ -103,9 +108,8 @@ fn give_up(user: u32, device: Device, threads: u32) -> io::Result<()> {
 }
 
 const KVM: &str = "/dev/kvm";
-/// Beside the PID namespace, which only a parent can give.
+/// Beside the network namespace, which not all have, and the PID namespace, which only a parent can give.
 const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
-    .union(CloneFlags::CLONE_NEWNET)
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);

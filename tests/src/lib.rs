@@ -15,6 +15,7 @@ pub mod impostor;
 pub mod killer;
 pub mod landmark;
 pub mod linear;
+pub mod linux_guest;
 pub mod place_world;
 pub mod qemu;
 pub mod scene;

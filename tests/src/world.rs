@@ -107,6 +107,27 @@ impl Place {
         thread::scope(|scope| scope.spawn(here).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
+    /// Runs `ip` here, with these words.
+    pub fn ip(&self, words: &[&str]) {
+        ip(&[&["-n", &self.namespace], words].concat()).expect("root may");
+    }
+
+    /// Lays a cable from an interface here to one there.
+    pub fn cable(&self, here: &str, there: &Place, name: &str) {
+        self.ip(&["link", "add", here, "type", "veth", "peer", "name", name, "netns", &there.namespace]);
+    }
+
+    /// Whether there is such an interface here.
+    pub fn has_interface(&self, name: &str) -> bool {
+        ip(&["-n", &self.namespace, "link", "show", "dev", name]).is_ok()
+    }
+
+    /// What a bridge here knows of addresses.
+    pub fn bridge_entries(&self) -> String {
+        let output = Command::new("bridge").args(["-n", &self.namespace, "fdb", "show"]).output().expect("iproute2");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Words before a program that is to run here.
     pub fn words(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.namespace]

@@ -85,6 +85,7 @@ impl Fake {
                     reason: None,
                     degraded: None,
                     times,
+                    nics: Vec::new(),
                     level: None,
                 };
                 json(&self.put(vm, 0))

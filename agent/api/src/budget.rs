@@ -38,6 +38,12 @@ pub const MEMORY_MIB_MAX: u64 = 1024 * 1024;
 /// (measured, QEMU 7.2: `info qtree`).
 pub const DISKS: usize = 8;
 
+/// Network interfaces of one VM, which take transports of a microvm beside its disks.
+pub const NICS: usize = 4;
+
+/// Bytes of a network's name: those of a Linux interface (IFNAMSIZ of 16 with its NUL).
+pub const NETWORK_NAME_BYTES: usize = 15;
+
 /// Seconds that a guest may take to stop by itself: an operator who waits longer waits by asking again.
 pub const GRACE_S: u64 = 600;
 

@@ -61,6 +61,23 @@ pub enum Invalid {
     },
     /// More disks than a VM may have.
     Disks,
+    /// More network interfaces than a VM may have.
+    Nics,
+    /// No name of a network.
+    NetworkName {
+        /// What was sent, cut.
+        found: String,
+    },
+    /// No address on the wire, or not one to choose.
+    Mac {
+        /// What was sent, cut.
+        found: String,
+    },
+    /// No address of one host.
+    Address {
+        /// What was sent, cut.
+        found: String,
+    },
     /// A grace period where nothing is stopped.
     Grace {
         /// What was asked.
@@ -109,6 +126,10 @@ impl fmt::Display for Invalid {
                 write!(f, "expected printable ASCII, found byte 0x{found:02x} at {offset}")
             }
             Invalid::Disks => write!(f, "expected at most {} disks, found more", budget::DISKS),
+            Invalid::Nics => write!(f, "expected at most {} network interfaces, found more", budget::NICS),
+            Invalid::NetworkName { found } => write!(f, "expected {NETWORK}, found {found:?}"),
+            Invalid::Mac { found } => write!(f, "expected {MAC}, found {found:?}"),
+            Invalid::Address { found } => write!(f, "expected {ADDRESS}, found {found:?}"),
             Invalid::Grace { verb } => write!(f, "grace_s: expected none, since only stop waits; found one for {verb}"),
         }
     }
@@ -120,5 +141,11 @@ impl core::error::Error for Invalid {}
 pub(crate) const VM_ID: &str = "1 to 63 of the characters a-z, 0-9 and -, the first a letter or a digit";
 /// What a client's name looks like.
 pub(crate) const CLIENT_NAME: &str = VM_ID;
+/// What a network's name looks like.
+pub(crate) const NETWORK: &str = "1 to 15 of the characters a-z, 0-9 and -, the first a letter or a digit";
+/// What an address on the wire looks like.
+pub(crate) const MAC: &str = "a unicast, locally administered address such as 02:00:00:00:00:01, in lower case";
+/// What an address of a host looks like.
+pub(crate) const ADDRESS: &str = "an IPv4 address of one host such as 10.0.0.5";
 /// What an image's digest looks like.
 pub(crate) const IMAGE_DIGEST: &str = "sha256: and 64 lower-case hexadecimal digits";

@@ -21,4 +21,4 @@ macro_rules! fields {
     )* };
 }
 
-fields! { generation spec machine accelerator vcpus memory_mib kernel disks image initrd command_line access grace_s limits cpu_percent }
+fields! { generation spec machine accelerator vcpus memory_mib kernel disks image initrd command_line access grace_s limits cpu_percent nics network mac address }

@@ -11,6 +11,7 @@ mod clip;
 pub mod error;
 pub mod event;
 mod field;
+mod list;
 mod number;
 pub mod problem;
 pub mod spec;

@@ -105,6 +105,12 @@ pub enum Code {
     Busy,
     /// This caller may not.
     NotAllowed,
+    /// The node has no such network, or not with such addresses.
+    UnknownNetwork,
+    /// Another VM has this address, or nobody may.
+    AddressTaken,
+    /// The network has no address left.
+    NoAddress,
     /// The TPM cannot be written to, and nothing runs that it does not show.
     NoTpm,
     /// The spec demands limits, and the node cannot hold anything to them.
@@ -115,7 +121,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 23] = [
         Code::InvalidSpec,
         Code::UnknownVm,
         Code::IdTaken,
@@ -133,6 +139,9 @@ impl Code {
         Code::VmmFailed,
         Code::Busy,
         Code::NotAllowed,
+        Code::UnknownNetwork,
+        Code::AddressTaken,
+        Code::NoAddress,
         Code::NoTpm,
         Code::LimitsNotEnforced,
         Code::AcceleratorNotWorking,
@@ -179,6 +188,9 @@ impl Code {
             Code::VmmFailed => ("vmm_failed", 502, "the VMM failed", Vmm),
             Code::Busy => ("busy", 503, "too much is waiting", Node),
             Code::NotAllowed => ("not_allowed", 403, "this caller may not do that", Caller),
+            Code::UnknownNetwork => ("unknown_network", 422, "the node has no such network", Caller),
+            Code::AddressTaken => ("address_taken", 409, "the address cannot be had", Caller),
+            Code::NoAddress => ("no_address", 503, "the network has no address left", Node),
             Code::NoTpm => ("no_tpm", 503, "the TPM cannot be written to", Node),
             Code::LimitsNotEnforced => ("limits_not_enforced", 422, "the node cannot hold a VM to limits", Node),
             Code::AcceleratorNotWorking => {
@@ -220,6 +232,9 @@ mod tests {
             ("vmm_failed", 502),
             ("busy", 503),
             ("not_allowed", 403),
+            ("unknown_network", 422),
+            ("address_taken", 409),
+            ("no_address", 503),
             ("no_tpm", 503),
             ("limits_not_enforced", 422),
             ("accelerator_not_working", 422),

@@ -4,12 +4,14 @@ mod command_line;
 mod disks;
 mod image_digest;
 mod limits;
+mod nics;
 mod vm_id;
 
 pub use command_line::CommandLine;
 pub use disks::Disks;
 pub use image_digest::ImageDigest;
 pub use limits::{CpuPercent, Limits};
+pub use nics::{Address, Mac, NetworkName, Nic, Nics};
 pub use vm_id::VmId;
 
 use crate::{budget, error::Invalid, field, number::number};
@@ -57,6 +59,9 @@ pub struct Spec {
     /// Virtio block devices, in this order.
     #[serde(default, deserialize_with = "field::disks", skip_serializing_if = "Disks::is_empty")]
     pub disks: Disks,
+    /// Network interfaces, in this order.
+    #[serde(default, deserialize_with = "field::nics", skip_serializing_if = "Nics::is_empty")]
+    pub nics: Nics,
     /// How much of the node it may take.
     #[serde(default, deserialize_with = "field::limits", skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -69,8 +74,8 @@ impl Spec {
     }
 
     /// The one form of this spec whose digest the ledger holds: JSON without spaces, fields in the order of this struct,
-    /// a default written out, what is left out (accelerator, initrd, disks, limits) not written. So a field that a later release
-    /// adds changes no digest of a spec without it.
+    /// a default written out, what is left out (accelerator, initrd, disks, nics, limits) not written. So a field that a later
+    /// release adds changes no digest of a spec without it.
     pub fn canonical(&self) -> Vec<u8> {
         // Writing to memory cannot fail, and no field is a map, so JSON can carry all of them.
         serde_json::to_vec(self).unwrap_or_default()

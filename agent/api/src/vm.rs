@@ -6,7 +6,7 @@ use crate::{
     error::Invalid,
     field,
     number::number,
-    spec::{Spec, VmId},
+    spec::{Address, Mac, NetworkName, Spec, VmId},
 };
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -178,9 +178,31 @@ pub struct Vm {
     pub degraded: Option<String>,
     /// When it got there.
     pub times: Times,
+    /// Its network interfaces, as the node has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<Interface>,
     /// From what its present run was served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
+}
+
+/// A network interface, with what was left to the node. It is the VM's from its definition until it is forgotten or gets
+/// another spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Where it leads.
+    pub network: NetworkName,
+    /// Its address on the wire.
+    pub mac: Mac,
+    /// Its IPv4 address, on a network that has addresses; the guest has to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Bits of that address that are the network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_bits: Option<u8>,
+    /// The way out of that network, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Address>,
 }
 
 /// The answer to `GET /v1/vms`.

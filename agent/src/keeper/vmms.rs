@@ -1,6 +1,9 @@
 //! The VMMs of this boot, as the keeper knows them: it starts and ends them, each in namespaces and a cgroup of its own, and
 //! holds the server's ends of their sockets, so that the next server finds them all.
 
+mod networks;
+
+use self::networks::Networks;
 use crate::{
     budget::{FIRST_VMM_USER, VMM_END, VMM_MESSAGE_BYTES, VMMS},
     descriptors,
@@ -38,6 +41,7 @@ use std::{
 pub(super) struct Vmms {
     running: BTreeMap<RunNumber, Vmm>,
     cgroups: Cgroups,
+    networks: Networks,
 }
 
 #[derive(Debug)]
@@ -58,7 +62,7 @@ impl Vmms {
         if let Some(missing) = cgroups.missing() {
             log::info!("VMMs are held to no limits: {missing}");
         }
-        Vmms { running: BTreeMap::new(), cgroups }
+        Vmms { running: BTreeMap::new(), cgroups, networks: Networks::default() }
     }
 
     fn abilities(&self) -> Abilities {
@@ -87,6 +91,10 @@ impl Vmms {
                 let abilities = cbor::encode(&self.abilities()).map_err(io::Error::other)?;
                 descriptors::send(server, &abilities, &[])
             }
+            Request::Networks(kinds) => {
+                self.networks.define(kinds)?;
+                descriptors::send(server, &Answer::Done.encode(), &[])
+            }
             Request::Kill(run) => {
                 let answer = match self.running.get(&run).map(kill) {
                     Some(()) => Answer::Done,
@@ -109,6 +117,7 @@ impl Vmms {
         let run = self.running.iter().find(|(_, vmm)| Some(vmm.pid) == ended.pid()).map(|(run, _)| *run);
         if let Some(run) = run {
             log::info!("VMM ended run={} {ended:?}", run.0);
+            self.networks.unplug(run);
             self.running.remove(&run);
         }
     }
@@ -131,10 +140,30 @@ impl Vmms {
             return Err(io::Error::other("one of this name runs"));
         }
         let user = self.free_user().ok_or_else(|| io::Error::other("as many VMMs run as there are users for them"))?;
+        if !self.networks.allows(start.reach, &start.nics) {
+            return Err(io::Error::other("it reaches further than its networks"));
+        }
+        let spawned = self.spawn(user, start, message, descriptors);
+        match self.running.get(&run) {
+            Some(vmm) => spawned.map(|()| vmm.process.as_fd()),
+            // With a process, its taps go when it is reaped.
+            None => {
+                self.networks.unplug(run);
+                Err(spawned.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+            }
+        }
+    }
+
+    /// Starts the stage before a VMM, and hands over what it gets: the server's descriptors, with taps behind its files, which
+    /// only the log follows.
+    fn spawn(&mut self, user: u32, start: &Start, message: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let run = start.run;
         let mut descriptors = descriptors.into_iter();
         let held: Vec<OwnedFd> = descriptors.by_ref().take(HELD).collect();
         let held = held.try_into().map_err(|_| io::Error::other("it sent no ends to hold"))?;
-        let theirs: Vec<OwnedFd> = descriptors.collect();
+        let log = descriptors.next_back().ok_or_else(|| io::Error::other("it sent no log"))?;
+        let files: Vec<OwnedFd> = descriptors.collect();
+        let taps = self.networks.plug(run, &start.nics)?;
         let cgroup = self.cgroups.make(run, &start.limits)?;
         let (ours, stage) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let mut command = Command::new("/proc/self/exe");
@@ -148,10 +177,11 @@ impl Vmms {
         let vmm = self.running.entry(run).or_insert(vmm);
         // The stage waits for its message; without one it ends, and is forgotten when it is reaped.
         vmm.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(vmm.pid))?;
-        let theirs: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
+        let files = files.iter().map(AsFd::as_fd);
+        let theirs: Vec<BorrowedFd<'_>> = files.chain(taps).chain([log.as_fd()]).collect();
         descriptors::send(&ours, message, &theirs)?;
         log::info!("VMM started run={} pid={pid} user={user}", run.0);
-        Ok(vmm.process.as_fd())
+        Ok(())
     }
 
     fn free_user(&self) -> Option<u32> {

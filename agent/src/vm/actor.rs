@@ -55,6 +55,8 @@ pub struct Host {
     pub layers: Option<PathBuf>,
     /// What runs vCPUs: the first where a spec does not say.
     pub accelerators: Vec<garant_api::spec::Accelerator>,
+    /// Where VMs may have interfaces.
+    pub networks: Vec<crate::config::network::Network>,
     /// Frequency of the host's time stamp counter.
     pub tsc_khz: Option<u64>,
     /// What holds VMMs here.

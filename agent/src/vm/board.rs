@@ -5,6 +5,7 @@ use crate::{
     budget::{VM_EVENTS, VMS_FORGOTTEN},
     config::VmOptions,
     vm::{
+        addresses::{Asking, Assigned},
         clients::Caller,
         quota::{ACT_ENTRIES, Quotas, START_ENTRIES},
     },
@@ -13,13 +14,13 @@ use garant_api::{
     client::ClientName,
     event::{Event, Events},
     problem::{Code, Problem},
-    spec::{Ensure, VmId},
-    vm::{List, State, Times, Vm},
+    spec::{Ensure, Spec, VmId},
+    vm::{Interface, List, State, Times, Vm},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::watch;
 
@@ -41,6 +42,7 @@ struct Inner {
     /// Each with whose VM it is of.
     events: VecDeque<(Option<ClientName>, Event)>,
     quotas: Quotas,
+    addresses: Assigned,
 }
 
 /// What a definition came to.
@@ -56,7 +58,11 @@ impl Board {
     /// No VMs, and room for those that the options allow.
     pub fn new(options: &VmOptions) -> Board {
         Board {
-            inner: Mutex::new(Inner { quotas: Quotas::new(&options.client), ..Inner::default() }),
+            inner: Mutex::new(Inner {
+                quotas: Quotas::new(&options.client),
+                addresses: Assigned::new(options.network.clone()),
+                ..Inner::default()
+            }),
             // Above all numbers of servers before this one, so that their readers see a gap.
             sequence: watch::Sender::new(now_ms()),
             memory_mib: options.memory_mib,
@@ -100,11 +106,24 @@ impl Board {
         }
         let owner = known.map_or_else(|| caller.name().cloned(), |vm| vm.owner.clone());
         let times = Times { accepted: now_ms(), vmm_ready: None, running: None, guest_ready: None, ended: None };
+        let had = known.map(|vm| vm.nics.clone()).unwrap_or_default();
+        let nics = inner.interfaces(id, &spec, &had)?;
         let (state, id) = (State::Defined, id.clone());
-        let vm =
-            Vm { id: id.clone(), generation, owner, spec, state, reason: None, degraded: None, times, level: None };
+        let vm = Vm {
+            id: id.clone(),
+            generation,
+            owner,
+            spec,
+            state,
+            reason: None,
+            degraded: None,
+            times,
+            nics,
+            level: None,
+        };
         inner.quotas.charge(caller, ACT_ENTRIES)?;
         write(&vm)?;
+        inner.addresses.give_back(&id, &had, &vm.nics, Instant::now());
         inner.vms.insert(id, vm.clone());
         self.tell(&mut inner, &vm);
         Ok(Ensured::Changed(vm))
@@ -120,6 +139,7 @@ impl Board {
         let vm = Vm { state: State::Deleted, reason: None, degraded: None, ..self.vm(id)? };
         let mut inner = self.inner();
         inner.vms.remove(id);
+        inner.addresses.give_back(id, &vm.nics, &[], Instant::now());
         inner.forgotten.retain(|gone| gone.id != *id);
         if inner.forgotten.len() >= VMS_FORGOTTEN {
             inner.forgotten.pop_front();
@@ -264,6 +284,17 @@ impl Inner {
         let newer = self.events.iter().rev().take_while(move |(_, event)| event.sequence > after).count();
         let seen = self.events.iter().skip(self.events.len().saturating_sub(newer));
         seen.filter(|(owner, _)| caller.sees(owner.as_ref())).map(|(_, event)| event)
+    }
+
+    /// The interfaces of a VM with this spec, which had these.
+    fn interfaces(&mut self, id: &VmId, spec: &Spec, had: &[Interface]) -> Result<Vec<Interface>, Problem> {
+        let others: Vec<&Interface> =
+            self.vms.values().filter(|other| other.id != *id).flat_map(|other| &other.nics).collect();
+        let asking = Asking { vm: id, had, others: &others, now: Instant::now() };
+        self.addresses.assign(&spec.nics, &asking, || {
+            let mut bytes = [0; 6];
+            getrandom::fill(&mut bytes).ok().map(|()| bytes)
+        })
     }
 }
 

@@ -12,6 +12,7 @@ pub fn not_started(error: &LaunchError) -> Problem {
         LaunchError::Image(ImageError::Unknown(_)) => {
             Problem::new(Code::UnknownImage, error, "add it to the node's store: `garant image add`")
         }
+        LaunchError::NoNetwork => Problem::new(Code::UnknownNetwork, error, "give the VM another spec"),
         LaunchError::Image(_) => Problem::new(Code::ImageDigest, error, "add the image anew: `garant image add`"),
         LaunchError::NoStateDisk => Problem::new(Code::NotAllowed, error, "set state_dir, or make the disk read_only"),
         LaunchError::Ledger(error) => not_written(error),

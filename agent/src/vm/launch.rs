@@ -11,6 +11,7 @@ use crate::{
         overlay::{self, OverlayError},
         plan::{self, DiskFile, Files, Plan},
         run::{Run, RunError, end},
+        wiring::Wiring,
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -30,6 +31,8 @@ use std::{
 pub enum LaunchError {
     /// An image is not there, or not what its name says.
     Image(ImageError),
+    /// An interface is on a network that the node does not have.
+    NoNetwork,
     /// The caller wants to write to a disk, and the node has no disk to keep that on.
     NoStateDisk,
     /// The caller's disk is too large to be written above.
@@ -48,6 +51,7 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LaunchError::Image(error) => error.fmt(f),
+            LaunchError::NoNetwork => f.write_str("this node has not all of the VM's networks"),
             LaunchError::NoStateDisk => f.write_str("this node has no disk on which what a guest writes could lie"),
             LaunchError::TooLarge(error) => error.fmt(f),
             LaunchError::Ledger(error) => error.fmt(f),
@@ -67,12 +71,13 @@ impl From<io::Error> for LaunchError {
 /// A VMM that answers and whose guest has not begun, with the number of its start in the ledger.
 pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), LaunchError> {
     let spec = resolve(host, &vm.spec);
+    let wiring = Wiring::of(&host.networks, &vm.nics).ok_or(LaunchError::NoNetwork)?;
     let (ours, wanted) = (host.clone(), spec.clone());
     // The first time, an image is read whole.
     let files = tokio::task::spawn_blocking(move || files(&ours, &wanted)).await.map_err(io::Error::other)??;
     let intent = intent(host, vm, by, &spec, None).map_err(LaunchError::Ledger)?;
     let number = host.ledger.extend(&intent).await.map_err(LaunchError::Ledger)?;
-    let begun = begin(host, RunNumber(number), &spec, files).await;
+    let begun = begin(host, RunNumber(number), &spec, files, wiring).await;
     if let Err(error) = &begun {
         let why = words(&format!("it did not start: {error}"));
         let vm = name(vm).map_err(LaunchError::Ledger)?;
@@ -97,20 +102,28 @@ pub fn intent(host: &Host, vm: &Vm, by: Asker, spec: &Spec, ready: Option<u64>) 
     })
 }
 
-/// Starts a VMM of this name for a resolved spec, and waits until it answers.
-pub async fn begin(host: &Arc<Host>, number: RunNumber, spec: &Spec, files: Files) -> Result<Run, LaunchError> {
+/// Starts a VMM of this name for a resolved spec, with these network interfaces, and waits until it answers.
+pub async fn begin(
+    host: &Arc<Host>,
+    run: RunNumber,
+    spec: &Spec,
+    files: Files,
+    wiring: Wiring,
+) -> Result<Run, LaunchError> {
     let device = if spec.accelerator == Some(Accelerator::Kvm) { Device::Kvm } else { Device::None };
-    let limits = Limits::of(spec);
-    let plan = plan::plan(spec, files, host.tsc_khz);
+    let Wiring { interfaces, nics, reach } = wiring;
+    let mut plan = plan::plan(spec, files, host.tsc_khz);
+    plan.add_nics(spec.machine, &interfaces);
+    let Plan { arguments, descriptors } = plan;
+    let start = Start { run, nics, reach, device, limits: Limits::of(spec), arguments };
     let [(our_qmp, qmp), (our_console, console), (our_log, log)] =
         [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     let ends = Ends { qmp: our_qmp.into(), console: our_console.into(), log: our_log.into() };
-    let link = host.link.clone();
+    let (link, number) = (host.link.clone(), run);
     let started = tokio::task::spawn_blocking(move || {
-        let Plan { arguments, descriptors } = plan;
         let files = descriptors.iter().map(AsFd::as_fd);
         let theirs: Vec<_> = [qmp.as_fd(), console.as_fd()].into_iter().chain(files).chain([log.as_fd()]).collect();
-        link.start(Start { run: number, device, limits, arguments }, ends, &theirs)
+        link.start(start, ends, &theirs)
     });
     let vmm = started.await.map_err(io::Error::other)?.map_err(LaunchError::Keeper)?;
     match Run::begin(vmm).await {

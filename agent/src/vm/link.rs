@@ -2,9 +2,14 @@
 //! a socket of their own. The keeper holds the ends of a VMM's sockets too, so that a server that dies loses no VM.
 
 use crate::{
-    budget::{ABILITIES_BYTES, KEEPER_ANSWER, VMM_ARGUMENT_BYTES, VMM_ARGUMENTS, VMM_MESSAGE_BYTES},
+    budget::{ABILITIES_BYTES, KEEPER_ANSWER, NETWORKS, VMM_ARGUMENT_BYTES, VMM_ARGUMENTS, VMM_MESSAGE_BYTES},
+    config::network::{Kind, Reach},
     descriptors,
     vm::{abilities::Abilities, limits::Limits},
+};
+use garant_api::{
+    budget::NICS,
+    spec::{Address, Mac},
 };
 use garant_attest::cbor;
 use serde::{Deserialize, Serialize};
@@ -40,6 +45,9 @@ pub enum Request {
     List,
     /// Say what holds VMMs on this node; answered by [`Abilities`] and nothing else.
     Abilities,
+    /// These are the networks of the configuration, in its order. Each server says so before it reads anything from outside,
+    /// and what the first one says holds for all.
+    Networks(Vec<Kind>),
 }
 
 /// A VMM to start. Keys stand in the order of deterministic CBOR (RFC 8949, 4.2.1): the shorter first, then by their bytes.
@@ -49,6 +57,12 @@ pub enum Request {
 pub struct Start {
     /// Its name from now on.
     pub run: RunNumber,
+    /// Its network interfaces. For each on a bridge the keeper adds a tap behind its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<Nic>,
+    /// What its user networks reach.
+    #[serde(default, skip_serializing_if = "reaches_nothing")]
+    pub reach: Reach,
     /// What it may open.
     pub device: Device,
     /// How much it may take.
@@ -57,11 +71,29 @@ pub struct Start {
     pub arguments: Vec<String>,
 }
 
+/// A network interface of a VMM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nic {
+    /// Its address on the wire.
+    pub mac: Mac,
+    /// Its IPv4 address, on a bridge with addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Number of its network among those that the keeper knows.
+    pub network: u8,
+}
+
+fn reaches_nothing(reach: &Reach) -> bool {
+    *reach == Reach::Nothing
+}
+
 impl Start {
     /// Whether it is what a VMM can be started with.
     fn is_within_limits(&self) -> bool {
         let is_one = |argument: &String| argument.len() <= VMM_ARGUMENT_BYTES && !argument.contains('\0');
-        self.limits.are_possible() && self.arguments.len() <= VMM_ARGUMENTS && self.arguments.iter().all(is_one)
+        let are_few = self.nics.len() <= NICS && self.arguments.len() <= VMM_ARGUMENTS;
+        self.limits.are_possible() && are_few && self.arguments.iter().all(is_one)
     }
 }
 
@@ -109,6 +141,10 @@ impl Request {
                 let body = cbor::encode(start).ok().filter(|_| start.is_within_limits())?;
                 Some([&[START][..], &body].concat()).filter(|bytes| bytes.len() <= VMM_MESSAGE_BYTES)
             }
+            Request::Networks(kinds) => {
+                let body = cbor::encode(kinds).ok().filter(|_| kinds.len() <= NETWORKS)?;
+                Some([&[NETWORK][..], &body].concat())
+            }
         }
     }
 
@@ -122,6 +158,10 @@ impl Request {
             (START, body) => {
                 let start: Start = cbor::decode(body, VMM_MESSAGE_BYTES).ok()?;
                 start.is_within_limits().then_some(Request::Start(start))
+            }
+            (NETWORK, body) => {
+                let kinds: Vec<Kind> = cbor::decode(body, VMM_MESSAGE_BYTES).ok()?;
+                (kinds.len() <= NETWORKS).then_some(Request::Networks(kinds))
             }
             _ => None,
         }
@@ -218,6 +258,14 @@ impl VmLink {
         }
     }
 
+    /// Says which networks there are.
+    pub fn networks(&self, kinds: Vec<Kind>) -> Result<(), VmLinkError> {
+        match self.ask(&Request::Networks(kinds), &[])?.pop() {
+            Some((Answer::Done, _)) => Ok(()),
+            _ => Err(no_answer().into()),
+        }
+    }
+
     /// Ends a VMM at once; its process is readable when it has ended.
     pub fn kill(&self, run: RunNumber) -> Result<(), VmLinkError> {
         match self.ask(&Request::Kill(run), &[])?.pop() {
@@ -279,6 +327,7 @@ const START: u8 = 1;
 const KILL: u8 = 2;
 const LIST: u8 = 3;
 const ABILITIES: u8 = 4;
+const NETWORK: u8 = 5;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -288,11 +337,23 @@ mod tests {
 
     fn start(arguments: &[&str]) -> Request {
         let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
-        Request::Start(Start { run: RunNumber(7), device: Device::Kvm, limits: limits(), arguments })
+        Request::Start(Start { device: Device::Kvm, ..start_in_software(arguments) })
     }
 
     fn limits() -> Limits {
         Limits { hold: Hold::WherePossible, threads: 9, cpu_percent: None, memory_mib: 64 }
+    }
+
+    fn start_in_software(arguments: Vec<String>) -> Start {
+        let (nics, reach, device) = (Vec::new(), Reach::Nothing, Device::None);
+        Start { run: RunNumber(7), nics, reach, device, limits: limits(), arguments }
+    }
+
+    fn networks() -> Vec<Kind> {
+        let text = "name = 'a'\nkind = 'bridge'\nbridge = 'br0'\nuplink = 'eth0'\nsubnet = '10.0.0.0/24'\ngateway = '10.0.0.1'";
+        [text, "name = 'b'\nkind = 'user'", "name = 'c'\nkind = 'bridge'\nbridge = 'br1'\nports = 'connected'"]
+            .map(|text| toml::from_str::<crate::config::network::Network>(text).unwrap().kind)
+            .to_vec()
     }
 
     /// A start whose body is this CBOR.
@@ -319,6 +380,14 @@ mod tests {
         for answer in [Answer::Done, Answer::Refused, Answer::Running(RunNumber(9))] {
             assert_eq!(Answer::decode(answer.encode()), Some(answer));
         }
+        let nic = Nic { mac: Mac::of_random([1; 6]), address: "10.0.0.2".parse().ok(), network: 1 };
+        let bare = Nic { address: None, ..nic };
+        for (nics, reach) in [(vec![nic], Reach::Nothing), (vec![bare, nic], Reach::Outside)] {
+            let request = Request::Start(Start { nics, reach, ..start_in_software(Vec::new()) });
+            assert_eq!(Request::decode(&request.encode().unwrap()), Some(request));
+        }
+        let request = Request::Networks(networks());
+        assert_eq!(Request::decode(&request.encode().unwrap()), Some(request));
         assert_eq!(start(&["-M"]).encode().unwrap(), start_of(&[b"\xa4", RUN, DEVICE, LIMITS, ARGUMENTS]));
     }
 
@@ -344,8 +413,22 @@ mod tests {
     }
 
     #[test]
+    fn more_networks_or_interfaces_than_there_may_be_are_neither_sent_nor_taken() {
+        let nic = Nic { mac: Mac::of_random([1; 6]), address: None, network: 0 };
+        let with = |nics: usize| Start { nics: vec![nic; nics], ..start_in_software(Vec::new()) };
+        assert!(Request::Start(with(NICS)).encode().is_some());
+        assert_eq!(Request::Start(with(NICS + 1)).encode(), None);
+        assert_eq!(Request::decode(&[&[START][..], &cbor::encode(&with(NICS + 1)).unwrap()].concat()), None);
+        let kinds = |count: usize| vec![Kind::User(Reach::Nothing); count];
+        assert!(Request::Networks(kinds(NETWORKS)).encode().is_some());
+        assert_eq!(Request::Networks(kinds(NETWORKS + 1)).encode(), None);
+        assert_eq!(Request::decode(&[&[NETWORK][..], &cbor::encode(&kinds(NETWORKS + 1)).unwrap()].concat()), None);
+    }
+
+    #[test]
     fn one_start_has_one_form() {
-        let forms: [&[&[u8]]; 4] = [
+        let forms: [&[&[u8]]; 5] = [
+            &[b"\xa5", RUN, b"\x64nics\x80", DEVICE, LIMITS, ARGUMENTS],
             &[b"\xa4", DEVICE, RUN, LIMITS, ARGUMENTS],
             &[b"\xa5", RUN, RUN, DEVICE, LIMITS, ARGUMENTS],
             &[b"\xa4", b"\x63run\x18\x07", DEVICE, LIMITS, ARGUMENTS],
@@ -359,7 +442,7 @@ mod tests {
     #[test]
     fn arguments_beyond_their_number_or_length_are_neither_sent_nor_taken() {
         let bytes = |arguments: Vec<String>| {
-            let start = Start { run: RunNumber(7), device: Device::None, limits: limits(), arguments };
+            let start = start_in_software(arguments);
             [&[START][..], &cbor::encode(&start).unwrap()].concat()
         };
         assert!(Request::decode(&bytes(vec!["x".to_owned(); VMM_ARGUMENTS])).is_some());

@@ -4,7 +4,9 @@
 //! goes through JSON; the kernel's command line, the one text of a caller's choice, is an argument by itself, which
 //! QEMU does not parse.
 //!
-//! Left out: network devices, and a vTPM.
+//! Left out: a vTPM.
+
+pub mod nic;
 
 use garant_api::spec::{Accelerator, Access, Machine, Spec};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@
 use crate::budget::{POOL_IMAGES, POOL_MEMBERS, POOL_SHAPES};
 use garant_api::{
     budget::DISKS,
-    spec::{Accelerator, Access, Disks, ImageDigest, Kernel, Machine, MemoryMib, Spec, Vcpus},
+    spec::{Accelerator, Access, Disks, ImageDigest, Kernel, Machine, MemoryMib, Nics, Spec, Vcpus},
 };
 use garant_attest::ledger::Program;
 use serde::Deserialize;
@@ -54,6 +54,7 @@ impl Shape {
             memory_mib: self.memory_mib,
             kernel: self.kernel.clone(),
             disks,
+            nics: Nics::default(),
             limits: None,
         }
     }
@@ -145,7 +146,8 @@ mod tests {
         ] {
             assert!(!fits(&spec(&disks(other))), "{other:?}");
         }
-        let changes: [fn(&mut Spec); 5] = [
+        let changes: [fn(&mut Spec); 6] = [
+            |spec| spec.nics = serde_json::from_str(r#"[{"network":"lan"}]"#).unwrap(),
             |spec| spec.machine = Machine::Q35,
             |spec| spec.accelerator = Some(Accelerator::Kvm),
             |spec| spec.vcpus = 2.try_into().unwrap(),

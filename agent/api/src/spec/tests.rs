@@ -13,7 +13,7 @@ const DIGEST: &str = "sha256:00112233445566778899aabbccddeeff0011223344556677889
 /// A spec in which every field is given, with one text replaced.
 fn with(from: &str, to: &str) -> String {
     let whole = format!(
-        r#"{{"machine":"q35","accelerator":"tcg","vcpus":2,"memory_mib":256,"kernel":{{"image":"{DIGEST}","initrd":"{DIGEST}","command_line":"console=ttyS0"}},"disks":[{{"image":"{DIGEST}","access":"read_only"}}],"limits":{{"cpu_percent":150}}}}"#
+        r#"{{"machine":"q35","accelerator":"tcg","vcpus":2,"memory_mib":256,"kernel":{{"image":"{DIGEST}","initrd":"{DIGEST}","command_line":"console=ttyS0"}},"disks":[{{"image":"{DIGEST}","access":"read_only"}}],"nics":[{{"network":"lan","mac":"02:00:00:00:00:01","address":"10.0.0.5"}}],"limits":{{"cpu_percent":150}}}}"#
     );
     assert!(whole.contains(from), "{from}");
     whole.replacen(from, to, 1)
@@ -75,6 +75,12 @@ fn a_value_that_cannot_be_is_refused_with_its_field_and_what_is_expected() {
         ("tcg", "hax", "accelerator: unknown variant `hax`, expected `kvm` or `tcg`"),
         ("read_only", "write", "disks: 0: access: unknown variant `write`, expected `read_only` or `overlay`"),
         (access, r#""access":"overlay","path":"/etc""#, "disks: 0: unknown field `path`, expected `image` or `access`"),
+        ("lan", "LAN", "nics: 0: network: expected 1 to 15 of the characters a-z, 0-9 and -"),
+        ("lan", "lan,ifname=tap0", "nics: 0: network: expected 1 to 15 of the characters a-z, 0-9 and -"),
+        ("02:00", "00:1b", "nics: 0: mac: expected a unicast, locally administered address"),
+        ("10.0.0.5", "10.0.0.5/24", "nics: 0: address: expected an IPv4 address of one host"),
+        (r#""network":"lan","#, "", "nics: 0: missing field `network`"),
+        (r#""network":"lan""#, r#""network":"lan","script":"x""#, "nics: 0: unknown field `script`"),
         (
             "sha256:",
             "sha512:",
@@ -117,6 +123,13 @@ fn ten_thousand_disks_are_refused_before_the_tenth_is_read() {
     let parsed = Spec::from_json(disks(1).as_bytes()).unwrap().disks.iter().next().unwrap().clone();
     assert_eq!(Disks::try_from(vec![parsed.clone(); 9]), Err(Invalid::Disks));
     assert!(Disks::try_from(vec![parsed; 8]).is_ok());
+}
+
+#[test]
+fn a_fifth_network_interface_is_refused() {
+    let nics = |count: usize| with(r#""nics":[{"#, &format!(r#""nics":[{}{{"#, r#"{"network":"a"},"#.repeat(count)));
+    assert_eq!(Spec::from_json(nics(3).as_bytes()).unwrap().nics.iter().len(), budget::NICS);
+    assert!(refused(&nics(4)).contains("nics: expected at most 4 network interfaces, found more"));
 }
 
 #[test]
@@ -192,11 +205,17 @@ proptest! {
         (vcpus, memory) in (1_u64..=64, 16_u64..=1_048_576),
         (image, initrd) in (any::<[u8; 32]>(), any::<Option<[u8; 32]>>()),
         line in "[ -~]{0,300}",
+        nics in prop::collection::vec((any::<Option<[u8; 6]>>(), 1_u32..=0x7eff_ffff), 0..=4),
         disks in prop::collection::vec((any::<[u8; 32]>(), any::<bool>()), 0..=8),
         cpu_percent in prop::option::of(1_u64..=6_400),
     ) {
         let access = |writes| if writes { Access::Overlay } else { Access::ReadOnly };
         let disk = |(image, writes)| Disk { image: ImageDigest::from_bytes(image), access: access(writes) };
+        let nic = |(mac, address): (Option<[u8; 6]>, u32)| Nic {
+            network: "lan".parse().unwrap(),
+            mac: mac.map(Mac::of_random),
+            address: Address::new(address.into()),
+        };
         let spec = Spec {
             machine: Machine::Q35,
             accelerator: None,
@@ -208,6 +227,7 @@ proptest! {
                 command_line: line.parse().unwrap(),
             },
             disks: disks.into_iter().map(disk).collect::<Vec<_>>().try_into().unwrap(),
+            nics: nics.into_iter().map(nic).collect::<Vec<_>>().try_into().unwrap(),
             limits: cpu_percent.map(|percent| Limits { cpu_percent: Some(percent.try_into().unwrap()) }),
         };
         prop_assert_eq!(Spec::from_json(&spec.canonical()), Ok(spec));

@@ -3,7 +3,7 @@
 use garant_api::{
     event::Event,
     spec::{Accelerator, Access, Machine, Spec},
-    vm::{List, State, Vm},
+    vm::{Interface, List, State, Vm},
 };
 use serde::Serialize;
 use std::fmt;
@@ -55,12 +55,13 @@ pub(super) struct Whole(pub(super) Vm);
 
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Vm { id, generation, owner, spec, state, reason, degraded, times, level } = &self.0;
+        let Vm { id, generation, owner, spec, state, reason, degraded, times, nics, level } = &self.0;
         writeln!(f, "vm           {id}\nstate        {state}\ngeneration   {generation}")?;
         owner.as_ref().map_or(Ok(()), |owner| writeln!(f, "owner        {owner}"))?;
         reason.as_ref().map_or(Ok(()), |reason| writeln!(f, "reason       {reason}"))?;
         degraded.as_ref().map_or(Ok(()), |degraded| writeln!(f, "degraded     {degraded}"))?;
         write_spec(f, spec)?;
+        nics.iter().try_for_each(|nic| write_nic(f, nic))?;
         writeln!(f, "accepted     {}", point(times.accepted))?;
         let steps = [("vmm ready", times.vmm_ready), ("running", times.running)];
         for (step, time) in steps.into_iter().chain([("guest ready", times.guest_ready), ("ended", times.ended)]) {
@@ -92,6 +93,15 @@ fn write_spec(f: &mut fmt::Formatter<'_>, spec: &Spec) -> fmt::Result {
         };
         writeln!(f, "disk         {}, {access}", disk.image)
     })
+}
+
+fn write_nic(f: &mut fmt::Formatter<'_>, nic: &Interface) -> fmt::Result {
+    write!(f, "nic          {}, {}", nic.network, nic.mac)?;
+    if let (Some(address), Some(prefix_bits)) = (nic.address, nic.prefix_bits) {
+        write!(f, ", {address}/{prefix_bits}")?;
+    }
+    nic.gateway.map_or(Ok(()), |gateway| write!(f, " by {gateway}"))?;
+    writeln!(f)
 }
 
 /// The word that JSON has for a value.

@@ -183,3 +183,27 @@ async fn a_tenant_that_waits_is_not_woken_by_another_s_event() {
     board.wait_for_event(&shop, after).await;
     board.wait_for_event(&shop, 0).await;
 }
+
+#[test]
+fn an_address_is_one_vms_until_it_is_forgotten_or_gets_another_spec() {
+    let network = "[[vms.network]]\nname = 'lan'\nkind = 'bridge'\nbridge = 'br0'\nsubnet = '10.0.0.0/29'\n";
+    let board = board_for(1024, 8, network);
+    let with_nic = |memory_mib: u64| {
+        let text = String::from_utf8(spec(memory_mib).canonical()).unwrap();
+        let nics = r#","nics":[{"network":"lan","address":"10.0.0.2"}]}"#;
+        Spec::from_json(format!("{}{nics}", text.strip_suffix('}').unwrap()).as_bytes()).unwrap()
+    };
+    let ensure = |id: &str, generation: u64, spec: Spec| {
+        let ensured = board.ensure(&Caller::LOCAL, &id.parse().unwrap(), Ensure { generation, spec }, |_| Ok(()));
+        ensured.map(|_| board.vm(&id.parse().unwrap()).unwrap().nics).map_err(|problem| problem.code)
+    };
+    let first = ensure("a", 1, with_nic(64)).unwrap();
+    assert_eq!(first.iter().map(|nic| nic.address).collect::<Vec<_>>(), ["10.0.0.2".parse().ok()]);
+    assert_eq!(ensure("b", 1, with_nic(64)), Err(Code::AddressTaken));
+    assert_eq!(ensure("a", 2, with_nic(65)), Ok(first), "the same interface with another spec");
+    assert_eq!(ensure("a", 3, spec(64)), Ok(Vec::new()));
+    assert_eq!(ensure("b", 1, with_nic(64)), Err(Code::AddressTaken), "it rests");
+    assert!(ensure("a", 4, with_nic(64)).is_ok());
+    board.forget(&"a".parse().unwrap()).unwrap();
+    assert_eq!(ensure("b", 1, with_nic(64)), Err(Code::AddressTaken), "it rests");
+}

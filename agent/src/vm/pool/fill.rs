@@ -10,6 +10,7 @@ use crate::{
         link::RunNumber,
         plan::{DiskFile, Files},
         shape::Shape,
+        wiring::Wiring,
     },
 };
 use garant_api::spec::{Disk, Disks, Spec};
@@ -85,7 +86,7 @@ async fn launch(host: &Arc<Host>, shape: &Arc<Shape>) -> Result<Member, LaunchEr
     let files = tokio::task::spawn_blocking(move || files(&ours, &wanted)).await.map_err(io::Error::other)??;
     let ready = told(host, shape).await.map_err(LaunchError::Ledger)?;
     let spec = shape.spec(Disks::default(), host.pool.first);
-    let run = launch::begin(host, number()?, &spec, files).await?;
+    let run = launch::begin(host, number()?, &spec, files, Wiring::default()).await?;
     Ok(Member { run, shape: shape.clone(), ready })
 }
 
