@@ -245,6 +245,12 @@ pub const VMM_OVERHEAD_MIB: u64 = 192;
 /// MiB of translated code under TCG (`DEFAULT_CODE_GEN_BUFFER_SIZE_1`, accel/tcg/translate-all.c, 7.2).
 pub const TCG_CODE_MIB: u64 = 1024;
 
+/// How long a guest of a few instructions may take under KVM: 0.1 s where it works (measured), more on a busy node.
+pub const KVM_PROOF: Duration = Duration::from_secs(10);
+
+/// How often it is looked at.
+pub const KVM_PROOF_AGAIN: Duration = Duration::from_millis(5);
+
 /// Bytes of what the keeper says about itself.
 pub const ABILITIES_BYTES: usize = 8 * 1024;
 

@@ -22,8 +22,19 @@ use crate::{
     tpm_chip::{Chip, ChipError},
     tpm_device::TpmDevice,
     tpm_task,
-    vm::{actor::Host, answers::Vms, board::Board, clients::Clients, images::Store, link::VmLink, pool, recovery, tsc},
+    vm::{
+        accelerators::{self, Accelerators, Proof},
+        actor::Host,
+        answers::Vms,
+        board::Board,
+        checks::Found,
+        clients::Clients,
+        images::Store,
+        link::VmLink,
+        pool, recovery, tsc,
+    },
 };
+use garant_api::spec::Accelerator;
 use garant_attest::{
     cbor::CborError,
     evidence::{Location, NodeClaims, PROFILE},
@@ -104,8 +115,9 @@ impl std::error::Error for ServerError {
 pub fn run(inherited: Inherited) -> Result<(), ServerError> {
     // The keeper waits for its signals by a descriptor and blocks them, which its child inherits.
     SigSet::empty().thread_set_mask().map_err(|errno| system("unblock signals")(errno.into()))?;
-    let server = Server::open(inherited)?;
+    let mut server = Server::open(inherited)?;
     let landlocked = lockdown::lock(&Needs::of(&server.configuration)).map_err(ServerError::Lockdown)?;
+    server.found.add_lockdown(landlocked);
     log::log!(landlocked.level(), "server locked in landlock={landlocked:?}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(system("start the runtime"))?.block_on(server.serve(SESSION_KEY_RENEWAL))
@@ -127,6 +139,8 @@ pub struct Server {
     /// What VMs are made of, where the node runs any.
     images: Option<Store>,
     tsc_khz: Option<u64>,
+    kvm_proof: Proof,
+    found: Found,
 }
 
 impl Server {
@@ -142,6 +156,7 @@ impl Server {
         let kinds = networks.iter().map(|network| network.kind.clone()).collect();
         let images = images.map_err(|error| system("open the folder of images")(io::Error::other(error)))?;
         let tsc_khz = tsc::host_khz();
+        let (kvm_proof, found) = (Proof::prepare(), Found::look(&configuration));
         let Inherited { entry_zero, ledger_pcr, tpm, keeper, vmms, journal, .. } = inherited;
         // Now that nothing from outside has been read: the keeper believes no server later.
         let told = vmms.networks(kinds);
@@ -159,6 +174,8 @@ impl Server {
             journal,
             images,
             tsc_khz,
+            kvm_proof,
+            found,
         })
     }
 
@@ -183,21 +200,20 @@ impl Server {
             (Some(options), Some(images)) => {
                 let asked = self.vmms.abilities();
                 let abilities = asked.map_err(|error| system("ask the keeper for itself")(io::Error::other(error)))?;
-                let first = options.accelerators.first().copied();
                 let host = Host {
                     board: Board::new(options),
                     clients: Clients::new(&options.client),
-                    pool: pool::Pool::new(options.pool.clone(), first, told(&recovered)),
+                    pool: pool::Pool::new(options.pool.clone(), None, told(&recovered)),
                     link: self.vmms,
                     ledger: ledger.clone(),
                     images,
                     layers: self.configuration.state_dir.clone(),
-                    accelerators: options.accelerators.clone(),
+                    accelerators: Accelerators::new(options.accelerators.clone()),
                     networks: options.network.clone(),
                     tsc_khz: self.tsc_khz,
-                    abilities,
+                    found: self.found.with(abilities, missing.as_deref()),
                 };
-                Some(vms(Arc::new(host), recovered).await?)
+                Some(vms(Arc::new(host), recovered, self.kvm_proof).await?)
             }
             _ => None,
         };
@@ -226,9 +242,12 @@ impl Server {
 }
 
 /// The VMs, as the last server of this boot left them.
-async fn vms(host: Arc<Host>, recovered: Recovered) -> Result<Vms, ServerError> {
+async fn vms(host: Arc<Host>, recovered: Recovered, kvm_proof: Proof) -> Result<Vms, ServerError> {
     let running = host.link.list().map_err(|error| system("ask the keeper for VMMs")(io::Error::other(error)))?;
     let tasks = recovery::recover(&host, recovered, running).await.map_err(ServerError::Ledger)?;
+    if host.accelerators.allows(Accelerator::Kvm) {
+        tokio::spawn(accelerators::prove(host.clone(), kvm_proof));
+    }
     tokio::spawn(pool::fill(host.clone()));
     Ok(Vms::new(host, tasks))
 }

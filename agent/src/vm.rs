@@ -1,11 +1,13 @@
 //! Runs VMs: one task for each, which turns what is asked into a VMM, speaks with it, and writes down what it does.
 
 pub mod abilities;
+pub mod accelerators;
 pub mod actor;
 pub mod addresses;
 mod admission;
 pub mod answers;
 pub mod board;
+pub mod checks;
 pub mod claim;
 pub mod clients;
 pub mod endings;

@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 mod field;
 mod list;
+pub mod node;
 mod number;
 pub mod problem;
 pub mod spec;

@@ -20,6 +20,7 @@ mod keygen;
 mod landmark;
 mod lines;
 mod log;
+mod node;
 mod output;
 mod place;
 mod policy;
@@ -64,6 +65,7 @@ enum Command {
     Keygen(keygen::Args),
     Landmark(landmark::Args),
     Log(log::Args),
+    Node(node::Args),
     Policy(policy::Args),
     Statement(statement::Args),
     Vm(Box<vm::Args>),
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Keygen(args) => keygen::run(&args, &output),
         Command::Landmark(args) => landmark::run(&args),
         Command::Log(args) => log::run(&args, &output),
+        Command::Node(args) => node::run(&args, &output),
         Command::Policy(args) => policy::run(&args, &output),
         Command::Statement(args) => statement::run(&args, &output),
         Command::Vm(args) => vm::run(&args, &output),

@@ -1,7 +1,7 @@
 //! `garant vm`: what a person or a script has a node do with VMs, over the node's Unix socket.
 
 mod act;
-mod client;
+pub(crate) mod client;
 mod ensure;
 mod read;
 mod shown;

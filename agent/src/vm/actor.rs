@@ -7,8 +7,9 @@ use crate::{
     budget::{QMP_ANSWER, QMP_ANSWER_SOON, STOP_GRACE_USUAL, VM_ORDERS_WAITING, VMM_LOOKS},
     ledger::{Definition, Ledger, LedgerError},
     vm::{
-        abilities::Abilities,
+        accelerators::Accelerators,
         board::{Board, Ensured, has_vmm, now_ms, wrong_state},
+        checks::Found,
         claim,
         clients::{Caller, Clients},
         endings::{GUEST_ENDED, STOPPED, words},
@@ -30,7 +31,7 @@ use garant_api::{
 use garant_attest::ledger::{Act, VmName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{fs::File, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Interval, MissedTickBehavior, interval, timeout},
@@ -54,13 +55,13 @@ pub struct Host {
     /// Where layers above images lie, where the node has a disk for them.
     pub layers: Option<PathBuf>,
     /// What runs vCPUs: the first where a spec does not say.
-    pub accelerators: Vec<garant_api::spec::Accelerator>,
+    pub accelerators: Accelerators,
     /// Where VMs may have interfaces.
     pub networks: Vec<crate::config::network::Network>,
     /// Frequency of the host's time stamp counter.
     pub tsc_khz: Option<u64>,
-    /// What holds VMMs here.
-    pub abilities: Abilities,
+    /// What works here, and what holds VMMs.
+    pub found: Found,
 }
 
 /// A request to one VM, each with who asks.
@@ -382,15 +383,6 @@ impl Host {
             let bytes = serde_json::to_vec(&defined).map_err(|_| ours())?;
             self.ledger.define(&Definition::Defined(bytes)).map_err(|error| not_written(&error))
         })
-    }
-
-    /// A new layer above an image, which is gone when the last process closes it.
-    pub fn layer(&self) -> Result<File, LaunchError> {
-        use rustix::fs::{Mode, OFlags};
-        let folder = self.layers.as_ref().ok_or(LaunchError::NoStateDisk)?;
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR);
-        Ok(file.map_err(|errno| LaunchError::System(errno.into()))?.into())
     }
 }
 

@@ -5,11 +5,12 @@ use crate::{
     vm::{
         actor::{self, Host, Order},
         board::Ensured,
+        checks,
         clients::{Caller, not_a_client},
     },
 };
 use garant_api::{
-    event,
+    event, node,
     problem::{self, Code, Problem},
     spec::{Ensure, VmId},
     vm::{self, Act, Verb},
@@ -43,7 +44,7 @@ impl Vms {
 
     /// Whether this path is about VMs.
     pub fn is_asked(path: &str) -> bool {
-        [vm::PATH, event::PATH]
+        [vm::PATH, event::PATH, node::PATH]
             .iter()
             .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
@@ -67,6 +68,10 @@ impl Vms {
 
     async fn route(&self, caller: &Caller, request: &Request) -> Result<Answer, Problem> {
         let segments: Vec<&str> = request.path.split('/').skip(3).collect();
+        if request.path == node::PATH && request.method == Method::GET {
+            caller.may_look()?;
+            return json(200, &checks::node(&self.host));
+        }
         let is_event = request.path.starts_with(event::PATH);
         match (&request.method, segments.as_slice()) {
             (&Method::GET, [after]) if is_event => self.events(caller, after).await,
@@ -89,6 +94,8 @@ impl Vms {
     async fn ensure(&self, caller: &Caller, id: VmId, body: &[u8]) -> Result<Answer, Problem> {
         caller.may_change()?;
         let ensure = Ensure::from_json(body).map_err(|invalid| Problem::from(&invalid))?;
+        // Whether it works is known in a moment, and then the answer does not depend on when somebody asked.
+        self.host.accelerators.settled(ensure.spec.accelerator).await;
         let ensured = loop {
             // One that is there already is changed by its own task, so that nothing comes between.
             if self.host.board.seen(caller, &id).is_err() {
@@ -184,5 +191,5 @@ fn json(status: u16, body: &impl Serialize) -> Result<Answer, Problem> {
     Ok(Answer::new(status, vm::MEDIA_TYPE, serde_json::to_vec(body).map_err(broken)?))
 }
 
-const PATHS: &str = "GET /v1/vms, GET PUT DELETE /v1/vms/{id}, GET /v1/vms/{id}/console, \
+const PATHS: &str = "GET /v1/node, GET /v1/vms, GET PUT DELETE /v1/vms/{id}, GET /v1/vms/{id}/console, \
                      POST /v1/vms/{id}/start|pause|resume|stop, GET /v1/events/{after}";

@@ -25,7 +25,7 @@ use std::{fmt, fs::File, io, sync::Arc};
 
 /// A VMM that answers and whose guest has not begun: the number of its start in the ledger, and where it came from.
 pub async fn start(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run, Level), LaunchError> {
-    let spec = launch::resolve(host, &vm.spec);
+    let spec = launch::resolve(host, &vm.spec).await?;
     let member = host.pool.take(&spec);
     pool::make_room(host).await;
     if let Some(member) = member {

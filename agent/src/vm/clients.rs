@@ -41,6 +41,17 @@ impl Caller {
         }
     }
 
+    /// Refuses whoever has only some of the VMs.
+    pub fn may_look(&self) -> Result<(), Problem> {
+        match self.role {
+            Role::Viewer | Role::Operator => Ok(()),
+            Role::Tenant => {
+                let what = format!("{self} is a tenant, which sees its own VMs and not the node");
+                Err(Problem::new(Code::NotAllowed, what, "ask with the key of a viewer or an operator"))
+            }
+        }
+    }
+
     /// Refuses whoever may only look.
     pub fn may_change(&self) -> Result<(), Problem> {
         match self.role {
@@ -117,6 +128,14 @@ pub(crate) mod tests {
             assert!(all.sees(Some(&own)) && all.sees(None));
         }
         assert!(Caller::LOCAL.sees(Some(&own)) && Caller::LOCAL.sees(None));
+    }
+
+    #[test]
+    fn a_tenant_alone_does_not_look_at_the_node() {
+        assert!(caller("t", Role::Tenant).may_look().is_err());
+        for may in [caller("v", Role::Viewer), caller("o", Role::Operator), Caller::LOCAL] {
+            assert!(may.may_look().is_ok());
+        }
     }
 
     #[test]

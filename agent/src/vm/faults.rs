@@ -20,6 +20,7 @@ pub fn not_started(error: &LaunchError) -> Problem {
         LaunchError::Keeper(_) | LaunchError::System(_) => {
             Problem::new(Code::Busy, error, "ask again; the node's log says more")
         }
+        LaunchError::Accelerator(error) => error.into(),
         LaunchError::Vmm(error) => vmm_failed(&error.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     ledger::LedgerError,
     vm::{
+        accelerators::NotWorking,
         actor::{Host, name},
         endings::words,
         images::ImageError,
@@ -21,7 +22,9 @@ use garant_api::{
 };
 use garant_attest::ledger::{Act, Asker, Program};
 use std::{
-    fmt, io,
+    fmt,
+    fs::File,
+    io,
     os::{fd::AsFd, unix::net::UnixStream},
     sync::Arc,
 };
@@ -41,6 +44,8 @@ pub enum LaunchError {
     Ledger(LedgerError),
     /// The keeper starts none.
     Keeper(VmLinkError),
+    /// Nothing runs its vCPUs.
+    Accelerator(NotWorking),
     /// The VMM is of no use.
     Vmm(RunError),
     /// The system refuses something.
@@ -56,6 +61,7 @@ impl fmt::Display for LaunchError {
             LaunchError::TooLarge(error) => error.fmt(f),
             LaunchError::Ledger(error) => error.fmt(f),
             LaunchError::Keeper(error) => error.fmt(f),
+            LaunchError::Accelerator(error) => error.fmt(f),
             LaunchError::Vmm(error) => error.fmt(f),
             LaunchError::System(error) => error.fmt(f),
         }
@@ -70,7 +76,7 @@ impl From<io::Error> for LaunchError {
 
 /// A VMM that answers and whose guest has not begun, with the number of its start in the ledger.
 pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), LaunchError> {
-    let spec = resolve(host, &vm.spec);
+    let spec = resolve(host, &vm.spec).await?;
     let wiring = Wiring::of(&host.networks, &vm.nics).ok_or(LaunchError::NoNetwork)?;
     let (ours, wanted) = (host.clone(), spec.clone());
     // The first time, an image is read whole.
@@ -86,9 +92,10 @@ pub async fn launch(host: &Arc<Host>, vm: &Vm, by: Asker) -> Result<(u64, Run), 
     begun.map(|run| (number, run))
 }
 
-/// The spec with the node's own choice where it leaves one.
-pub fn resolve(host: &Host, spec: &Spec) -> Spec {
-    Spec { accelerator: spec.accelerator.or(host.accelerators.first().copied()), ..spec.clone() }
+/// The spec with an accelerator that works: its own, or the node's choice where it leaves one.
+pub async fn resolve(host: &Host, spec: &Spec) -> Result<Spec, LaunchError> {
+    let accelerator = host.accelerators.choose(spec.accelerator).await.map_err(LaunchError::Accelerator)?;
+    Ok(Spec { accelerator: Some(accelerator), ..spec.clone() })
 }
 
 /// The intent to start a VM with its resolved spec, from the pool where an entry says that it was ready.
@@ -146,6 +153,17 @@ pub fn files_with(host: &Host, kernel: &Kernel, disks: Vec<DiskFile>) -> Result<
     let open = |image| host.images.open_image(image).map_err(LaunchError::Image);
     let initrd = kernel.initrd.as_ref().map(open).transpose()?;
     Ok(Files { kernel: open(&kernel.image)?, initrd, disks })
+}
+
+impl Host {
+    /// A new layer above an image, which is gone when the last process closes it.
+    pub fn layer(&self) -> Result<File, LaunchError> {
+        use rustix::fs::{Mode, OFlags};
+        let folder = self.layers.as_ref().ok_or(LaunchError::NoStateDisk)?;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR);
+        Ok(file.map_err(|errno| LaunchError::System(errno.into()))?.into())
+    }
 }
 
 /// The files of a disk.

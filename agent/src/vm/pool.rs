@@ -15,7 +15,7 @@ use garant_api::spec::{Accelerator, Spec};
 use garant_attest::ledger::Program;
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ pub struct Pool {
     inner: Mutex<Inner>,
     changed: Notify,
     /// What runs vCPUs where neither spec nor shape says.
-    first: Option<Accelerator>,
+    first: OnceLock<Accelerator>,
     /// The `ready` entries of this boot, servers before this one included, by their numbers.
     told: Mutex<Vec<(u64, Program)>>,
 }
@@ -74,7 +74,7 @@ enum Due {
 pub struct Starting<'a>(&'a Pool);
 
 impl Pool {
-    /// With these shapes, on a node that uses `first` where no accelerator is named. `told` are the `ready` entries of this
+    /// With these shapes, on a node that uses `first` where no accelerator is named, or what [`fill`] finds to work. `told` are the `ready` entries of this
     /// boot.
     pub fn new(shapes: Vec<Shape>, first: Option<Accelerator>, told: Vec<(u64, Program)>) -> Pool {
         let place = |shape| Place {
@@ -85,6 +85,7 @@ impl Pool {
             not_before: None,
         };
         let inner = Inner { places: shapes.into_iter().map(place).collect(), starts: 0 };
+        let first = first.map_or(OnceLock::new(), OnceLock::from);
         Pool { inner: Mutex::new(inner), changed: Notify::new(), first, told: Mutex::new(told) }
     }
 
@@ -97,8 +98,9 @@ impl Pool {
 
     /// A member for this spec, with its accelerator, which lives; whoever died meanwhile is forgotten.
     pub fn take(&self, spec: &Spec) -> Option<Member> {
+        let first = self.first();
         let mut inner = self.inner();
-        let place = inner.places.iter_mut().find(|place| place.shape.fits(spec, self.first))?;
+        let place = inner.places.iter_mut().find(|place| place.shape.fits(spec, first))?;
         while let Some(member) = place.waiting.pop_front() {
             if !member.run.has_ended() {
                 place.failures = 0;
@@ -107,6 +109,11 @@ impl Pool {
             place.put_off(Instant::now());
         }
         None
+    }
+
+    /// What runs vCPUs where neither spec nor shape says, once that is known.
+    fn first(&self) -> Option<Accelerator> {
+        self.first.get().copied()
     }
 
     /// Memory of those that wait or come.

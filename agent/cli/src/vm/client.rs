@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use garant_api::{
     budget,
     event::{self, Events},
+    node::{self, Node},
     problem::{Code, Problem},
     spec::{Ensure, VmId},
     vm::{self, Act, List, Verb, Vm},
@@ -25,24 +26,24 @@ use std::{
 use tokio::net::UnixStream;
 
 /// The asking end.
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: PathBuf,
     connection: Option<Connection>,
 }
 
 impl Client {
     /// Nothing is opened yet.
-    pub(super) fn new(socket: &Path) -> Client {
+    pub(crate) fn new(socket: &Path) -> Client {
         Client { socket: socket.to_owned(), connection: None }
     }
 
     /// Says what a VM is.
-    pub(super) async fn ensure(&mut self, id: &VmId, ensure: &Ensure) -> Result<Vm, NoAnswer> {
+    pub(crate) async fn ensure(&mut self, id: &VmId, ensure: &Ensure) -> Result<Vm, NoAnswer> {
         self.send(Method::PUT, &format!("{}/{id}", vm::PATH), ensure).await
     }
 
     /// Has a VM do something.
-    pub(super) async fn act(&mut self, id: &VmId, verb: Verb, act: &Act) -> Result<Vm, NoAnswer> {
+    pub(crate) async fn act(&mut self, id: &VmId, verb: Verb, act: &Act) -> Result<Vm, NoAnswer> {
         match verb {
             Verb::Delete => self.send(Method::DELETE, &format!("{}/{id}", vm::PATH), act).await,
             _ => self.send(Method::POST, &format!("{}/{id}/{verb}", vm::PATH), act).await,
@@ -50,22 +51,27 @@ impl Client {
     }
 
     /// What a VM is doing.
-    pub(super) async fn get(&mut self, id: &VmId) -> Result<Vm, NoAnswer> {
+    pub(crate) async fn get(&mut self, id: &VmId) -> Result<Vm, NoAnswer> {
         self.read(&format!("{}/{id}", vm::PATH)).await
     }
 
     /// All VMs.
-    pub(super) async fn list(&mut self) -> Result<List, NoAnswer> {
+    pub(crate) async fn list(&mut self) -> Result<List, NoAnswer> {
         self.read(vm::PATH).await
     }
 
+    /// What works on the node.
+    pub(crate) async fn node(&mut self) -> Result<Node, NoAnswer> {
+        self.read(node::PATH).await
+    }
+
     /// What happened after this event; the node may take [`budget::EVENTS_WAIT`] over it.
-    pub(super) async fn events(&mut self, after: u64) -> Result<Events, NoAnswer> {
+    pub(crate) async fn events(&mut self, after: u64) -> Result<Events, NoAnswer> {
         self.read(&format!("{}/{after}", event::PATH)).await
     }
 
     /// The end of what a VM's console said.
-    pub(super) async fn console(&mut self, id: &VmId) -> Result<Vec<u8>, NoAnswer> {
+    pub(crate) async fn console(&mut self, id: &VmId) -> Result<Vec<u8>, NoAnswer> {
         self.ask(Method::GET, &format!("{}/{id}/console", vm::PATH), Vec::new()).await
     }
 
@@ -99,7 +105,7 @@ impl Client {
     }
 
     /// What a person is told; `about` is a VM, or all of them.
-    pub(super) fn failure(&self, about: &dyn fmt::Display, no_answer: &NoAnswer) -> Failure {
+    pub(crate) fn failure(&self, about: &dyn fmt::Display, no_answer: &NoAnswer) -> Failure {
         let place = format!("{about} at {}", self.socket.display());
         match no_answer {
             NoAnswer::Closed(error) => {
@@ -124,7 +130,7 @@ impl Client {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The node: nobody listens, or not to us.
     Closed(io::Error),
     /// The node: it broke off or was too slow.
@@ -137,12 +143,12 @@ pub(super) enum NoAnswer {
 
 impl NoAnswer {
     /// Whether the node refused for this reason.
-    pub(super) fn is(&self, code: Code) -> bool {
+    pub(crate) fn is(&self, code: Code) -> bool {
         matches!(self, NoAnswer::Problem(problem) if problem.code == code)
     }
 
     /// Whether the node's server was away, as it is while it is restarted.
-    pub(super) fn is_away(&self) -> bool {
+    pub(crate) fn is_away(&self) -> bool {
         matches!(self, NoAnswer::Closed(_) | NoAnswer::Channel(_))
     }
 }

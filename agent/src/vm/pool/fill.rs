@@ -24,6 +24,9 @@ use tokio::time::{sleep, timeout};
 
 /// Fills the pool for ever.
 pub async fn fill(host: Arc<Host>) {
+    if let Ok(first) = host.accelerators.choose(None).await {
+        let _ = host.pool.first.set(first);
+    }
     loop {
         let (memory_mib, count) = room(&host);
         match host.pool.due(Instant::now(), memory_mib, count) {
@@ -85,14 +88,14 @@ async fn launch(host: &Arc<Host>, shape: &Arc<Shape>) -> Result<Member, LaunchEr
     let (ours, wanted) = (host.clone(), shape.clone());
     let files = tokio::task::spawn_blocking(move || files(&ours, &wanted)).await.map_err(io::Error::other)??;
     let ready = told(host, shape).await.map_err(LaunchError::Ledger)?;
-    let spec = shape.spec(Disks::default(), host.pool.first);
+    let spec = shape.spec(Disks::default(), host.pool.first());
     let run = launch::begin(host, number()?, &spec, files, Wiring::default()).await?;
     Ok(Member { run, shape: shape.clone(), ready })
 }
 
 /// Number of the entry that says that VMMs of this shape may run, once the TPM has it.
 async fn told(host: &Host, shape: &Shape) -> Result<u64, LedgerError> {
-    let program = shape.program(host.pool.first, |spec: &Spec| launch::program(spec, host.tsc_khz));
+    let program = shape.program(host.pool.first(), |spec: &Spec| launch::program(spec, host.tsc_khz));
     let known = host.pool.told(&program);
     let number = match known {
         Some(number) => number,
