@@ -113,6 +113,8 @@ soak: test ## what takes longer (up to 60 minutes)
 	GARANT_ROUNDS=500 cargo test --locked --quiet --package garant-tests --test vm_crash -- --nocapture
 	$(say) '64 clients for 60 s'
 	GARANT_SECONDS=60 cargo test --locked --quiet --package garant-tests --test vm_clients -- --nocapture
+	$(say) 'asking a node all that its OpenAPI document describes'
+	tests/schemathesis/run 200
 	$(say) 'fuzzing each parser for 60 s'
 	tests/fuzz/run 60
 

@@ -224,6 +224,12 @@ pub const EVENTS_WAIT: Duration = Duration::from_secs(25);
 /// Clients that may ask for VMs: a configuration of 64 KiB has room for as many with all options.
 pub const VM_CLIENTS: usize = 256;
 
+/// How long a stream of events lasts: no longer than the session key under which it began is new. Its reader comes back.
+pub const EVENTS_STREAM: Duration = SESSION_KEY_RENEWAL;
+
+/// Events that are put into one piece of a stream: 64 KiB at the longest reasons, and what waits for a slow reader.
+pub const EVENTS_AT_ONCE: usize = 64;
+
 /// VMs that a configuration may allow.
 pub const VMS: usize = 2048;
 

@@ -9,7 +9,7 @@ use crate::{
     statements::Carried,
     tpm_chip::{Credential, Endorsements},
     tpm_task::{Asker, TaskError, TpmClient},
-    vm::{answers::Vms, clients::Caller},
+    vm::{answers::Vms, clients::Caller, paths::Path},
 };
 use bytes::{Buf, Bytes};
 use garant_attest::{
@@ -112,7 +112,7 @@ impl Node {
 
     /// Answers one request of this connection.
     pub async fn answer(&self, channel: &Channel, request: Request) -> Answer {
-        let mut answer = match self.vms.as_ref().filter(|_| Vms::is_asked(&request.path)) {
+        let mut answer = match self.vms.as_ref().filter(|_| Path::is_about_vms(&request.path)) {
             Some(vms) => vms.answer(self.caller(channel).as_ref(), &request).await,
             None => self.route(channel, &request).await.unwrap_or_else(Answer::from),
         };
@@ -213,7 +213,7 @@ impl Node {
             None => self.quoting.fresh(challenge, wish).await?,
         };
         channel.gave_evidence.store(true, Ordering::Relaxed);
-        Ok(Answer { status: 200, content_type: CBOR, body: Bytes::from(head).chain(evidence), then: Then::Keep })
+        Ok(Answer { body: Bytes::from(head).chain(evidence), ..Answer::new(200, CBOR, Bytes::new()) })
     }
 
     fn statements(&self) -> Result<Answer, Refusal> {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// some or where there is a gap, else as soon as there are, and after [`crate::budget::EVENTS_WAIT`] with none.
 pub const PATH: &str = "/v1/events";
 
+/// Media type of `GET` of [`PATH`] itself, which sends events as they happen; the caller has to accept it. Each has its number
+/// as `id`, and is of type `vm` with an [`Event`] or of type `gap` with a [`Gap`].
+pub const STREAM_MEDIA_TYPE: &str = "text/event-stream";
+
 /// One VM came into a state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -34,6 +38,15 @@ pub struct Events {
     pub first_kept: u64,
     /// Those after the one that was asked for, in order.
     pub events: Vec<Event>,
+}
+
+/// A reader of a stream missed events: it has to list anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Number of the oldest event that the node still has, or of the next one where it has none.
+    pub first_kept: u64,
+    /// The stream goes on after this event, which a list asked for now knows of.
+    pub sequence: u64,
 }
 
 impl Events {

@@ -14,6 +14,7 @@ mod field;
 mod list;
 pub mod node;
 mod number;
+pub mod openapi;
 pub mod problem;
 pub mod spec;
 mod text;

@@ -1,6 +1,6 @@
 //! Lists with a limit, which is checked while they are parsed.
 
-use crate::error::Invalid;
+use crate::{error::Invalid, field::Object};
 use alloc::vec::Vec;
 use core::{fmt, marker::PhantomData};
 use serde::{
@@ -8,7 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// Takes elements until there are too many.
+/// Takes elements, each an object, until there are too many.
 pub(crate) struct Counted<T> {
     pub(crate) limit: usize,
     pub(crate) what: &'static str,
@@ -26,7 +26,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Counted<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut elements = Vec::new();
         let numbered = |number: usize, error| A::Error::custom(format_args!("{number}: {error}"));
-        while let Some(element) = list.next_element().map_err(|error| numbered(elements.len(), error))? {
+        while let Some(Object(element)) = list.next_element().map_err(|error| numbered(elements.len(), error))? {
             if elements.len() >= self.limit {
                 return Err(A::Error::custom(self.too_many));
             }

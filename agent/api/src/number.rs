@@ -10,6 +10,7 @@ pub(crate) fn within(found: u64, min: u64, max: u64) -> Result<u64, Invalid> {
 }
 
 /// Takes a number of a format from outside.
+#[derive(Clone, Copy)]
 pub(crate) struct Within {
     pub(crate) min: u64,
     pub(crate) max: u64,
@@ -31,7 +32,17 @@ impl Visitor<'_> for Within {
         let number = u64::try_from(found).map_err(|_| E::invalid_value(Unexpected::Signed(found), &self))?;
         self.visit_u64(number)
     }
+
+    /// JSON has one kind of number: 64.0 is 64. Up to 2⁵³ a double has every whole number.
+    fn visit_f64<E: Error>(self, found: f64) -> Result<u64, E> {
+        let is_whole = (0.0..=DOUBLE_MAX).contains(&found) && found % 1.0 == 0.0;
+        let number = Some(found).filter(|_| is_whole).and_then(|whole| alloc::format!("{whole:.0}").parse().ok());
+        self.visit_u64(number.ok_or_else(|| E::invalid_type(Unexpected::Float(found), &self))?)
+    }
 }
+
+/// 2⁵³.
+const DOUBLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A newtype of a number with a range.
 macro_rules! number {
@@ -73,3 +84,20 @@ macro_rules! number {
     };
 }
 pub(crate) use number;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use crate::spec::MemoryMib;
+
+    #[test]
+    fn a_whole_number_is_one_however_json_writes_it_and_others_are_none() {
+        let read = |json: &str| serde_json::from_str::<MemoryMib>(json).map(MemoryMib::get).ok();
+        for (json, number) in [("64", 64), ("64.0", 64), ("6.4e1", 64), ("1048576.0", 1_048_576)] {
+            assert_eq!(read(json), Some(number), "{json}");
+        }
+        for json in ["64.5", "-64.0", "15.0", "1048577.0", "1e300", "9007199254740994.0", "\"64\"", "null"] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
+}

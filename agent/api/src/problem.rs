@@ -73,8 +73,16 @@ pub enum Fault {
 pub enum Code {
     /// A request or a value in it that cannot be.
     InvalidSpec,
+    /// No such path.
+    UnknownPath,
+    /// The path is not asked by this method.
+    WrongMethod,
+    /// The path has no answer of a type that the caller takes.
+    NotAcceptable,
     /// No VM of this id.
     UnknownVm,
+    /// No event has this number yet.
+    UnknownEvent,
     /// The id is another's.
     IdTaken,
     /// This generation of the VM has another spec.
@@ -121,9 +129,13 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 27] = [
         Code::InvalidSpec,
+        Code::UnknownPath,
+        Code::WrongMethod,
+        Code::NotAcceptable,
         Code::UnknownVm,
+        Code::UnknownEvent,
         Code::IdTaken,
         Code::OtherSpec,
         Code::GenerationPast,
@@ -172,7 +184,11 @@ impl Code {
         use Fault::{Caller, Node, Vmm};
         match self {
             Code::InvalidSpec => ("invalid_spec", 400, "the request cannot be read", Caller),
+            Code::UnknownPath => ("unknown_path", 404, "there is no such path", Caller),
+            Code::WrongMethod => ("wrong_method", 405, "the path is not asked by this method", Caller),
+            Code::NotAcceptable => ("not_acceptable", 406, "there is no answer of a type that is accepted", Caller),
             Code::UnknownVm => ("unknown_vm", 404, "there is no such VM", Caller),
+            Code::UnknownEvent => ("unknown_event", 404, "no event has this number yet", Caller),
             Code::IdTaken => ("id_taken", 409, "the id is taken", Caller),
             Code::OtherSpec => ("other_spec", 409, "this generation of the VM has another spec", Caller),
             Code::GenerationPast => ("generation_past", 409, "the VM has a newer generation", Caller),
@@ -216,7 +232,11 @@ mod tests {
         let found: Vec<_> = Code::ALL.iter().map(|code| (code.name(), code.status())).collect();
         let stable = [
             ("invalid_spec", 400),
+            ("unknown_path", 404),
+            ("wrong_method", 405),
+            ("not_acceptable", 406),
             ("unknown_vm", 404),
+            ("unknown_event", 404),
             ("id_taken", 409),
             ("other_spec", 409),
             ("generation_past", 409),

@@ -106,6 +106,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 8] = [
+        State::Defined,
+        State::Starting,
+        State::Running,
+        State::Paused,
+        State::Stopping,
+        State::Stopped,
+        State::Failed,
+        State::Deleted,
+    ];
+
     /// The word that JSON has for it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -154,6 +166,11 @@ pub enum Level {
     Cold,
     /// A VMM of its shape waited, configured and paused.
     Pool,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 1] = [Level::Cold];
 }
 
 /// A VM: the answer to `GET /v1/vms/{id}`, and to every request that changes one.

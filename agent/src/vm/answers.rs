@@ -7,10 +7,12 @@ use crate::{
         board::Ensured,
         checks,
         clients::{Caller, not_a_client},
+        paths::{PATHS, Path},
+        stream,
     },
 };
 use garant_api::{
-    event, node,
+    event, openapi,
     problem::{self, Code, Problem},
     spec::{Ensure, VmId},
     vm::{self, Act, Verb},
@@ -42,13 +44,6 @@ impl Vms {
         Vms { host, tasks: Mutex::new(tasks) }
     }
 
-    /// Whether this path is about VMs.
-    pub fn is_asked(path: &str) -> bool {
-        [vm::PATH, event::PATH, node::PATH]
-            .iter()
-            .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-    }
-
     /// Who has this key, where a client does.
     pub fn caller(&self, key: &[u8; 32]) -> Option<Caller> {
         self.host.clients.caller(key)
@@ -60,33 +55,30 @@ impl Vms {
             Some(caller) => self.route(caller, request).await,
             None => Err(not_a_client()),
         };
-        answered.unwrap_or_else(|problem| {
-            let body = serde_json::to_vec(&problem).unwrap_or_default();
-            Answer::new(problem.status, problem::MEDIA_TYPE, body)
-        })
+        answered.unwrap_or_else(|problem| refusal(&problem))
     }
 
     async fn route(&self, caller: &Caller, request: &Request) -> Result<Answer, Problem> {
-        let segments: Vec<&str> = request.path.split('/').skip(3).collect();
-        if request.path == node::PATH && request.method == Method::GET {
-            caller.may_look()?;
-            return json(200, &checks::node(&self.host));
-        }
-        let is_event = request.path.starts_with(event::PATH);
-        match (&request.method, segments.as_slice()) {
-            (&Method::GET, [after]) if is_event => self.events(caller, after).await,
-            (&Method::GET, []) if !is_event => json(200, &self.host.board.list(caller)),
-            (&Method::GET, [id]) => json(200, &self.host.board.seen(caller, &vm_id(id)?)?),
-            (&Method::PUT, [id]) => self.ensure(caller, vm_id(id)?, &request.body).await,
-            (&Method::DELETE, [id]) => self.act(caller, vm_id(id)?, Verb::Delete, &request.body).await,
-            (&Method::GET, [id, "console"]) => self.console(caller, vm_id(id)?).await,
-            (&Method::POST, [id, verb]) if verb.parse().is_ok_and(|verb: Verb| verb != Verb::Delete) => {
-                let verb = verb.parse().map_err(|error| Problem::new(Code::InvalidSpec, error, PATHS))?;
-                self.act(caller, vm_id(id)?, verb, &request.body).await
+        let unknown = || Problem::new(Code::UnknownPath, format!("nothing is at {}", request.path), PATHS);
+        let path = Path::of(&request.path).ok_or_else(unknown)?;
+        match (path, &request.method) {
+            (Path::Document, &Method::GET) => Ok(Answer::new(200, vm::MEDIA_TYPE, openapi::DOCUMENT)),
+            (Path::Node, &Method::GET) => {
+                caller.may_look()?;
+                json(200, &checks::node(&self.host))
             }
-            (method, _) => {
-                let what = format!("{method} {} is nothing that is answered", request.path);
-                Err(Problem::new(Code::InvalidSpec, what, PATHS))
+            (Path::List, &Method::GET) => json(200, &self.host.board.list(caller)),
+            (Path::Stream, &Method::GET) => self.stream(caller, request),
+            (Path::Events(after), &Method::GET) => self.events(caller, after).await,
+            (Path::Vm(id), &Method::GET) => json(200, &self.host.board.seen(caller, &vm_id(id)?)?),
+            (Path::Vm(id), &Method::PUT) => self.ensure(caller, vm_id(id)?, &request.body).await,
+            (Path::Vm(id), &Method::DELETE) => self.act(caller, vm_id(id)?, Verb::Delete, &request.body).await,
+            (Path::Console(id), &Method::GET) => self.console(caller, vm_id(id)?).await,
+            (Path::Verb(id, verb), &Method::POST) => self.act(caller, vm_id(id)?, verb, &request.body).await,
+            (_, method) => {
+                let what = format!("{} is not asked by {method}", request.path);
+                let next = format!("ask by {}", path.allow());
+                Ok(Answer { allow: Some(path.allow()), ..refusal(&Problem::new(Code::WrongMethod, what, next)) })
             }
         }
     }
@@ -135,10 +127,24 @@ impl Vms {
         Ok(Answer::new(200, "text/plain; charset=utf-8", self.order(&id, Order::Console).await?.unwrap_or_default()))
     }
 
+    /// Events as they happen, for those who can take them.
+    fn stream(&self, caller: &Caller, request: &Request) -> Result<Answer, Problem> {
+        let accepts = request.header("accept").unwrap_or_default();
+        if !accepts.to_ascii_lowercase().contains(event::STREAM_MEDIA_TYPE) {
+            let next = format!("send `Accept: {}`, or ask for /v1/events/{{after}}", event::STREAM_MEDIA_TYPE);
+            return Err(Problem::new(Code::NotAcceptable, "events are sent as a stream", next));
+        }
+        let after = request.header("last-event-id").map(number).transpose()?;
+        Ok(stream::stream(self.host.clone(), caller.clone(), after))
+    }
+
     /// Waits a while for an event that is not there yet.
     async fn events(&self, caller: &Caller, after: &str) -> Result<Answer, Problem> {
-        let number = |_| Problem::new(Code::InvalidSpec, "an event has a number", "ask for /v1/events/0 first");
-        let after: u64 = after.parse().map_err(number)?;
+        let (after, last) = (number(after)?, self.host.board.last_event());
+        if after > last {
+            let what = format!("{after} is still to come: the last event is {last}");
+            return Err(Problem::new(Code::UnknownEvent, what, "list the VMs anew, and go on from the list's number"));
+        }
         let _ = timeout(EVENTS_WAIT, self.host.board.wait_for_event(caller, after)).await;
         json(200, &self.host.board.events(caller, after))
     }
@@ -177,6 +183,17 @@ impl Vms {
     }
 }
 
+fn refusal(problem: &Problem) -> Answer {
+    Answer::new(problem.status, problem::MEDIA_TYPE, serde_json::to_vec(problem).unwrap_or_default())
+}
+
+fn number(text: &str) -> Result<u64, Problem> {
+    // `+1` is none, although Rust takes it for one.
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let none = || Problem::new(Code::InvalidSpec, "an event has a number", "ask for /v1/events/0 first");
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(none)
+}
+
 fn vm_id(text: &str) -> Result<VmId, Problem> {
     text.parse().map_err(|invalid| Problem::from(&invalid))
 }
@@ -190,6 +207,3 @@ fn json(status: u16, body: &impl Serialize) -> Result<Answer, Problem> {
         |_| Problem::new(Code::Busy, "an answer of ours cannot be written", "report this: it is an error in garantd");
     Ok(Answer::new(status, vm::MEDIA_TYPE, serde_json::to_vec(body).map_err(broken)?))
 }
-
-const PATHS: &str = "GET /v1/node, GET /v1/vms, GET PUT DELETE /v1/vms/{id}, GET /v1/vms/{id}/console, \
-                     POST /v1/vms/{id}/start|pause|resume|stop, GET /v1/events/{after}";

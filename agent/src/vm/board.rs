@@ -45,6 +45,17 @@ struct Inner {
     addresses: Assigned,
 }
 
+/// What a reader of events is to be told next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// It missed some: number of the oldest one kept.
+    pub gap: Option<u64>,
+    /// Those that come next.
+    pub events: Vec<Event>,
+    /// Number of the last event that is told with this, or is none of the reader's business.
+    pub place: u64,
+}
+
 /// What a definition came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ensured {
@@ -194,11 +205,32 @@ impl Board {
         Events { first_kept, events: inner.events_after(caller, after).cloned().collect() }
     }
 
+    /// Number of the last event.
+    pub fn last_event(&self) -> u64 {
+        *self.sequence.borrow()
+    }
+
+    /// The next events after this one that this caller may see, at most so many.
+    pub fn news(&self, caller: &Caller, after: u64, limit: usize) -> News {
+        let inner = self.inner();
+        let place = *self.sequence.borrow();
+        let first_kept = inner.events.front().map_or(place.saturating_add(1), |(_, event)| event.sequence);
+        // A place that is still to come is another node's, or of a clock that was set back.
+        if first_kept > after.saturating_add(1) || after > place {
+            return News { gap: Some(first_kept), events: Vec::new(), place };
+        }
+        let events: Vec<Event> = inner.events_after(caller, after).take(limit).cloned().collect();
+        let last = events.last().filter(|_| events.len() >= limit).map(|last| last.sequence);
+        News { gap: None, place: last.unwrap_or(place), events }
+    }
+
     /// Waits for an event after this one that this caller may see, or that it can see no more.
     pub async fn wait_for_event(&self, caller: &Caller, after: u64) {
         let mut last = self.sequence.subscribe();
-        while *last.borrow_and_update() <= after || !self.has_news(caller, after) {
-            if last.changed().await.is_err() {
+        loop {
+            let newest = *last.borrow_and_update();
+            // One that is still to come is no event of this node: there is nothing to wait for.
+            if newest < after || newest > after && self.has_news(caller, after) || last.changed().await.is_err() {
                 return;
             }
         }
@@ -328,4 +360,4 @@ pub fn now_ms() -> u64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests")]
-mod tests;
+pub(crate) mod tests;

@@ -2,6 +2,9 @@
 //!
 //! Who dialled does not say who asks: on a pushed connection the node dials and then serves. There is no preface.
 
+mod sent;
+
+use self::sent::Sent;
 use crate::{budget, error::ChannelError, stall::Stalling};
 use bytes::{Buf, Bytes, buf::Chain};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -9,7 +12,7 @@ pub use hyper::Method;
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1 as client,
-    header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue},
     server::conn::http1 as server,
     service::service_fn,
 };
@@ -17,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, error::Error, future::Future, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -27,6 +31,8 @@ pub struct Request {
     pub method: Method,
     /// Path without query.
     pub path: String,
+    /// What else the head says.
+    pub headers: HeaderMap,
     /// At most as long as the server's limit.
     pub body: Bytes,
 }
@@ -40,6 +46,10 @@ pub struct Answer {
     pub content_type: &'static str,
     /// The body.
     pub body: Chain<Bytes, Bytes>,
+    /// What follows it, until nobody sends any more; nothing is asked for before the peer has taken what came before.
+    pub rest: Option<mpsc::Receiver<Bytes>>,
+    /// The methods of this path, where the answer is 405.
+    pub allow: Option<&'static str>,
     /// What becomes of the connection.
     pub then: Then,
 }
@@ -53,10 +63,18 @@ pub enum Then {
     Close,
 }
 
+impl Request {
+    /// A field of the head, where it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 impl Answer {
     /// An answer with one body, which keeps the connection.
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-        Answer { status, content_type, body: body.into().chain(Bytes::new()), then: Then::Keep }
+        let body = body.into().chain(Bytes::new());
+        Answer { status, content_type, body, rest: None, allow: None, then: Then::Keep }
     }
 }
 
@@ -87,10 +105,13 @@ where
 async fn read(request: hyper::Request<Incoming>, limit_bytes: usize) -> Result<Request, Answer> {
     let (head, body) = request.into_parts();
     if !METHODS.contains(&head.method) {
-        return Err(refusal(405, "GET, POST, PUT and DELETE only"));
+        let allow = Some("GET, POST, PUT, DELETE");
+        return Err(Answer { allow, ..refusal(405, "GET, POST, PUT and DELETE only") });
     }
     match timeout(budget::BODY, collect(body, limit_bytes)).await {
-        Ok(Ok(body)) => Ok(Request { method: head.method, path: head.uri.path().to_owned(), body }),
+        Ok(Ok(body)) => {
+            Ok(Request { method: head.method, path: head.uri.path().to_owned(), headers: head.headers, body })
+        }
         Ok(Err(ChannelError::TooLong { .. })) => Err(refusal(413, "the body is too long")),
         Ok(Err(_)) => Err(refusal(400, "the body is broken off")),
         Err(_) => Err(refusal(408, "the body took too long")),
@@ -102,12 +123,15 @@ fn refusal(status: u16, why: &'static str) -> Answer {
     Answer { then: Then::Close, ..Answer::new(status, TEXT, why) }
 }
 
-fn response(answer: Answer) -> hyper::Response<Full<Chain<Bytes, Bytes>>> {
-    let mut response = hyper::Response::new(Full::new(answer.body));
+fn response(answer: Answer) -> hyper::Response<Sent> {
+    let mut response = hyper::Response::new(Sent::new(answer.body, answer.rest));
     *response.status_mut() =
         hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(allow) = answer.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
     if answer.then == Then::Close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -187,7 +187,7 @@ fn ensure_is_a_generation_and_a_spec_and_nothing_else() {
     let ensure = Ensure::from_json(json.as_bytes()).unwrap();
     assert_eq!((ensure.generation, serde_json::to_string(&ensure).unwrap()), (u64::MAX, json.clone()));
     for (from, to, says) in [
-        (":18446744073709551615", ":-1", "generation: invalid value: integer `-1`, expected u64"),
+        (":18446744073709551615", ":-1", "generation: invalid value: integer `-1`, expected a whole number from 0"),
         (r#""vcpus":2"#, r#""vcpus":0"#, "spec: vcpus: expected a whole number from 1 to 64, found 0"),
         (r#"{"generation""#, r#"{"id":"x","generation""#, "unknown field `id`, expected `generation` or `spec`"),
         ("150}}}", "150}}} {}", "trailing characters"),

@@ -20,7 +20,7 @@ fn an_act_that_cannot_be_is_refused_with_its_field_and_what_is_expected() {
     for (json, says) in [
         (r#"{"generation":1,"grace_s":601}"#, "grace_s: expected a whole number from 0 to 600, found 601"),
         (r#"{"generation":1,"grace_s":-1}"#, "grace_s: invalid value: integer `-1`, expected a whole number from 0"),
-        (r#"{"generation":"1"}"#, "generation: invalid type: string \"1\", expected u64"),
+        (r#"{"generation":"1"}"#, "generation: invalid type: string \"1\", expected a whole number from 0"),
         (r#"{"generation":1,"force":true}"#, "unknown field `force`, expected `generation` or `grace_s`"),
         ("{}", "missing field `generation`"),
         ("", "EOF while parsing a value"),

@@ -2,7 +2,8 @@ use super::*;
 use crate::vm::clients::tests::caller;
 use garant_api::{client::Role, spec::Spec};
 
-fn board(memory_mib: u64, count: usize) -> Board {
+/// Without clients.
+pub(crate) fn board(memory_mib: u64, count: usize) -> Board {
     board_for(memory_mib, count, "")
 }
 
@@ -23,7 +24,14 @@ fn ensure(board: &Board, id: &str, generation: u64, memory_mib: u64) -> Result<E
     ensure_as(&Caller::LOCAL, board, id, generation, memory_mib)
 }
 
-fn ensure_as(by: &Caller, board: &Board, id: &str, generation: u64, memory_mib: u64) -> Result<Ensured, Code> {
+/// Defines a VM of so much memory, as this caller.
+pub(crate) fn ensure_as(
+    by: &Caller,
+    board: &Board,
+    id: &str,
+    generation: u64,
+    memory_mib: u64,
+) -> Result<Ensured, Code> {
     let ensure = Ensure { generation, spec: spec(memory_mib) };
     board.ensure(by, &id.parse().unwrap(), ensure, |_| Ok(())).map_err(|problem| problem.code)
 }
@@ -182,6 +190,7 @@ async fn a_tenant_that_waits_is_not_woken_by_another_s_event() {
     ensure_as(&shop, &board, "s", 2, 64).unwrap();
     board.wait_for_event(&shop, after).await;
     board.wait_for_event(&shop, 0).await;
+    board.wait_for_event(&shop, u64::MAX).await;
 }
 
 #[test]

@@ -22,8 +22,25 @@ fn served(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> JoinH
         match request.path.as_str() {
             "/big" => Answer::new(200, CBOR, vec![7; 54 * 1024]),
             "/twice" => {
-                Answer { status: 200, content_type: CBOR, body: request.body.clone().chain(request.body), then }
+                let body = request.body.clone().chain(request.body);
+                Answer { body, then, ..Answer::new(200, CBOR, Bytes::new()) }
             }
+            "/pieces" => {
+                let (send, rest) = mpsc::channel(1);
+                let sending = async move {
+                    for piece in ["a", "b", "c"] {
+                        send.send(piece.into()).await.unwrap()
+                    }
+                };
+                tokio::spawn(sending);
+                Answer { rest: Some(rest), then, ..Answer::new(200, TEXT, "first:") }
+            }
+            "/endless" => {
+                let (send, rest) = mpsc::channel(1);
+                tokio::spawn(async move { while send.send(Bytes::from_static(&[7; 1024])).await.is_ok() {} });
+                Answer { rest: Some(rest), then, ..Answer::new(200, TEXT, Bytes::new()) }
+            }
+            "/not-here" => Answer { allow: Some("PUT"), then, ..Answer::new(405, TEXT, "no") },
             "/never" => std::future::pending().await,
             _ => Answer { then, ..Answer::new(200, CBOR, request.body) },
         }
@@ -33,6 +50,31 @@ fn served(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> JoinH
 fn pair() -> (DuplexStream, JoinHandle<Result<(), ChannelError>>) {
     let (here, there) = duplex(64 * 1024);
     (here, served(there))
+}
+
+#[tokio::test]
+async fn a_body_that_comes_in_pieces_ends_with_its_sender_and_the_connection_goes_on() {
+    let (stream, _) = pair();
+    let mut connection = Connection::open(stream).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(connection.get("/pieces", PATIENT).await.unwrap(), (200, Bytes::from("first:abc")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_no_piece_is_cut_off_and_its_sender_told() {
+    let (mut stream, server) = pair();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let started = Instant::now();
+    assert!(server.await.unwrap().is_err());
+    assert!(started.elapsed() <= budget::STALL + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_here_says_what_is() {
+    let (mut stream, _) = pair();
+    stream.write_all(b"GET /not-here HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert!(until_end(stream).await.to_lowercase().contains("\r\nallow: put\r\n"));
 }
 
 async fn until_end(mut stream: DuplexStream) -> String {
