@@ -7,7 +7,9 @@ use garant_channel::{
 use garant_tests::{
     asker::Asker,
     garantd::Garantd,
+    impostor::{Impostor, Trick},
     swtpm::Swtpm,
+    verifier::Verifier,
     vms::{Images, act, ask_json, ensure},
 };
 use serde_json::{Value, json};
@@ -113,7 +115,8 @@ fn a_viewer_sees_every_vm_and_changes_none() {
     for (method, path, body) in all_requests("shops", &images.spec()) {
         let answer = over_tls(&node, Some(VIEWER), method, &path, &body);
         match (method, path.as_str()) {
-            ("GET", "/v1/vms/" | "/v1/events") => assert_eq!(code(&answer), (400, "invalid_spec"), "{path}"),
+            ("GET", "/v1/vms/") => assert_eq!(code(&answer), (400, "invalid_spec"), "{path}"),
+            ("GET", "/v1/events") => assert_eq!(code(&answer), (406, "not_acceptable"), "{path}"),
             ("GET", _) => assert_eq!(answer.0, 200, "{path}"),
             _ => assert_eq!(code(&answer), (403, "not_allowed"), "{method} {path}"),
         }
@@ -260,6 +263,58 @@ fn a_body_that_is_too_long_for_a_stranger_is_taken_from_a_client() {
     assert_eq!(put(None, body.clone()), 413);
     assert_eq!(put(Some(SHOP), body.clone()), 201);
     assert_eq!(put(Some(SHOP), body + &" ".repeat(50_000)), 413);
+}
+
+/// A node with one client, the verifier itself, and what the verifier is told to name it.
+fn node_of_verifier() -> Option<(Swtpm, Images, Verifier, Garantd)> {
+    let (tpm, images) = (Swtpm::provisioned("sha256")?, Images::build()?);
+    let verifier = Verifier::of(&tpm);
+    let public = garant_verifier::seal::read_key(&verifier.path("verifier.key")).unwrap().public();
+    let hex: String = public.iter().map(|byte| format!("{byte:02x}")).collect();
+    let client = format!("[[vms.client]]\nkey = '{hex}'\nname = 'shop'\nrole = 'tenant'\n");
+    let node = Garantd::start(&tpm.address(), &(images.options() + &client));
+    let enrolled = verifier.enroll(&node.address.to_string());
+    assert!(enrolled.status.success(), "{enrolled:?}");
+    verifier.write("web.json", &images.spec().to_string());
+    Some((tpm, images, verifier, node))
+}
+
+#[test]
+fn a_person_has_a_node_elsewhere_run_a_vm_once_it_has_proven_itself() {
+    let Some((_tpm, _images, verifier, node)) = node_of_verifier() else { return };
+    let (address, policy, spec) = (node.address.to_string(), verifier.text("policy.toml"), verifier.text("web.json"));
+    let garant = |words: &[&str]| {
+        let done = verifier.run(&[&["vm", "--node", &address, "--policy", &policy], words].concat());
+        assert!(done.status.success(), "{words:?}: {done:?}: {}", node.log());
+        String::from_utf8(done.stdout).unwrap()
+    };
+    garant(&["ensure", "web", "-f", &spec, "--start", "--wait"]);
+    let vm: Value = serde_json::from_str(&garant(&["get", "web", "--json"])).unwrap();
+    assert_eq!((vm["state"].as_str(), vm["owner"].as_str()), (Some("running"), Some("shop")));
+    garant(&["stop", "web", "--grace", "0"]);
+    garant(&["delete", "web"]);
+}
+
+#[test]
+fn a_node_that_has_not_proven_itself_is_asked_nothing() {
+    let Some((_tpm, _images, verifier, node)) = node_of_verifier() else { return };
+    let spec = verifier.text("web.json");
+    let other = Verifier::policy("").replacen(&"00".repeat(32), &"11".repeat(32), 1);
+    let (policy, other) = (verifier.text("policy.toml"), verifier.write("other.toml", &other));
+    let middle = Impostor::start(node.address, Trick::Relay).unwrap();
+    let (there, middle) = (node.address.to_string(), middle.address.to_string());
+    let before = ask_json(&node, "GET", "/v1/vms", &Value::Null).1;
+    for (what, place) in [
+        ("another boot", vec!["--node", &there, "--policy", other.to_str().unwrap()]),
+        ("no policy", vec!["--node", &there]),
+        ("a machine between", vec!["--node", &middle, "--policy", &policy]),
+    ] {
+        let done = verifier.run(&[&["vm", "ensure", "web", "-f", &spec], &place[..]].concat());
+        assert_eq!(done.status.code(), Some(3), "{what}: {done:?}");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(said.contains("nothing was asked of the node"), "{what}: {said}");
+    }
+    assert_eq!(ask_json(&node, "GET", "/v1/vms", &Value::Null).1, before);
 }
 
 const VIEWER: u8 = 1;

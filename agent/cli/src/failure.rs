@@ -7,7 +7,7 @@ use std::{fmt::Display, process::ExitCode};
 pub(crate) const ERROR: u8 = 3;
 
 /// Why there is no answer: what is wrong, where, and what to do next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     what: String,
     place: String,

@@ -4,7 +4,7 @@ use crate::{
     failure::Failure,
     output::{Answer, Output},
     place::block_on,
-    vm::client::Client,
+    vm::client::{self, Client},
 };
 use clap::Subcommand;
 use garant_api::node::{Node, State};
@@ -33,7 +33,7 @@ enum Command {
 /// Does it.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
     let Command::Check = args.command;
-    let mut client = Client::new(&args.socket);
+    let mut client = Client::new(client::Node::Near(args.socket.clone()));
     let asked = block_on(client.node())?;
     let node = asked.map_err(|no_answer| client.failure(&"the node", &no_answer))?;
     let answer = answer(&node);

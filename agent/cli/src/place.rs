@@ -15,25 +15,25 @@ use std::{
 };
 
 /// Options of every subcommand that verifies.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Trust {
     /// Your verifier's private key (`garant keygen`); default: verifier.key in the state folder.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Folder for what must be remembered (counters, records); default: $XDG_STATE_HOME/garant.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// List of TPM makers' roots (TOML) instead of the one that comes with garant.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     roots: Option<PathBuf>,
     /// Certificates in PEM: a self-signed one becomes a root of kind `test`, others are authorities below a root.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     ca: Vec<PathBuf>,
     /// Revocation list of a TPM maker.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     crl: Vec<PathBuf>,
     /// What is known against chips (TOML) instead of the table that comes with garant.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     endorsement: Option<PathBuf>,
 }
 

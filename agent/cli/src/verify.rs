@@ -1,5 +1,7 @@
 //! `garant verify`: asks a node and says what its answer proves; or reads a bundle, which proves nothing about now.
 
+pub(crate) mod vouched;
+
 use crate::{
     failure::Failure,
     output::{Answer, Output},
@@ -74,22 +76,22 @@ pub(crate) struct Args {
 }
 
 /// What every way of asking needs.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Asking {
     /// What you accept; without a policy every answer is unknown.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// The node's enrolment record; default: the one in the state folder.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Statements about the node that you have from elsewhere: files, or folders of them.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub(crate) statements: Vec<PathBuf>,
     /// Public key (64 hexadecimal digits) of another verifier whose records and results count as its testimony.
-    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    #[arg(long, global = true, value_name = "KEY", value_parser = public_key)]
     pub(crate) witness: Vec<[u8; 32]>,
     /// For whom the result is (`aud`).
-    #[arg(long, value_name = "WHO")]
+    #[arg(long, global = true, value_name = "WHO")]
     pub(crate) audience: Option<String>,
     #[command(flatten)]
     pub(crate) trust: Trust,
@@ -186,14 +188,17 @@ impl Case<'_> {
     async fn converse(&self, address: &Address) -> Result<Judgement, VerifierError> {
         progress(&format!("dialling {address}"));
         let link = Link::dial(address, self.key.as_ref()).await?;
-        let mut session = Session::new(link, Clock::of_this_boot().map_err(VerifierError::Clock)?);
-        let statement = self.statement(&mut session).await?;
+        self.judged(&mut Session::new(link, Clock::of_this_boot().map_err(VerifierError::Clock)?)).await
+    }
+
+    async fn judged(&self, session: &mut Session) -> Result<Judgement, VerifierError> {
+        let statement = self.statement(session).await?;
         let Some(statement) = &statement else {
-            return self.exchange(&mut session, None, &Memory::default()).await;
+            return self.exchange(session, None, &Memory::default()).await;
         };
         let record = self.rules.open(statement, &self.witnesses)?;
         let memory = self.remembered(&record, statement)?;
-        self.exchange(&mut session, Some(Known { record: &record, bytes: statement }), &memory).await
+        self.exchange(session, Some(Known { record: &record, bytes: statement }), &memory).await
     }
 
     /// The record that was named, or the one that the store has for the key which the node claims.

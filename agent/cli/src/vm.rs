@@ -1,4 +1,4 @@
-//! `garant vm`: what a person or a script has a node do with VMs, over the node's Unix socket.
+//! `garant vm`: what a person or a script has a node do with VMs, over the node's Unix socket, or from elsewhere.
 
 mod act;
 pub(crate) mod client;
@@ -13,21 +13,31 @@ use crate::{
     failure::Failure,
     output::{Answer, Output},
     place::block_on,
+    verify::Asking,
 };
 use clap::Subcommand;
 use garant_api::vm::Verb;
+use garant_verifier::dial::Address;
 use std::path::PathBuf;
 
-/// Run VMs on this node: say what a VM is (`ensure`), then start, pause, resume, stop and delete it.
+/// Run VMs on this node, or one elsewhere: say what a VM is (`ensure`), then start, pause, resume, stop and delete it.
 ///
 /// A VM has a name and a generation that you choose. The same request twice does the same once, so that a script whose
 /// answer got lost asks again. To change a VM, ensure it with the next generation.
+///
+/// A node elsewhere (--node) is asked over TLS with your --key, which its configuration has to list as a client. Before
+/// anything is asked of it, it has to prove itself on the same connection: its evidence must be yes under --policy.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Unix socket of garantd.
     #[arg(long, global = true, value_name = "PATH", default_value = "/run/garantd/garantd.sock")]
     socket: PathBuf,
+    /// A node elsewhere, host:port, instead of the socket of this one.
+    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "socket")]
+    node: Option<Address>,
+    #[command(flatten)]
+    asking: Asking,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,7 +78,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<Answer, Failure> {
 }
 
 async fn ask(args: &Args, output: &Output) -> Result<(), Failure> {
-    let mut client = client::Client::new(&args.socket);
+    let node = match &args.node {
+        Some(address) => client::Node::Far(address.clone(), Box::new(args.asking.clone())),
+        None => client::Node::Near(args.socket.clone()),
+    };
+    let mut client = client::Client::new(node);
     match &args.command {
         Command::Ensure(args) => ensure::run(args, &mut client, output).await,
         Command::Start(args) => act::run(Verb::Start, args, &mut client, output).await,
@@ -91,5 +105,6 @@ Examples:
   garant vm get web-1 --json | jq -r .state
   garant vm stop web-1 --grace 30 --wait
   garant vm delete web-1
+  garant vm list --node node.example:8460 --key shop.key --policy policy.toml --record node.record
 
 Exit codes: 0 done, 3 error (refused, failed, or not in time).";

@@ -147,6 +147,22 @@ impl Link {
         self.accepted(path, answer)
     }
 
+    /// JSON by whatever method, whatever the node answers: status and body.
+    pub async fn json(
+        &mut self,
+        method: http::Method,
+        path: &str,
+        body: Vec<u8>,
+        budget: Budget,
+    ) -> Result<(u16, Bytes), ChannelError> {
+        self.connection.json(method, path, body, budget).await
+    }
+
+    /// Whether the peer has closed the connection, as far as is known.
+    pub fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
     fn accepted(&self, path: &str, answer: Result<(u16, Bytes), ChannelError>) -> Result<Bytes, VerifierError> {
         let peer = self.peer.clone();
         match answer {

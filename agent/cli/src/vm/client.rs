@@ -1,13 +1,19 @@
-//! Questions to a node about VMs, over its Unix socket.
+//! Questions to a node about VMs, over its Unix socket or, once it has proven itself, over TLS.
 //!
 //! A connection is opened when it is needed and again after it broke: the node's server may be restarted at any time, and
 //! every request may be sent twice.
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    verify::{
+        Asking,
+        vouched::{self, NotVouched},
+    },
+};
 use garant_api::{
     budget,
     event::{self, Events},
-    node::{self, Node},
+    node,
     problem::{Code, Problem},
     spec::{Ensure, VmId},
     vm::{self, Act, List, Verb, Vm},
@@ -16,25 +22,61 @@ use garant_channel::{
     error::ChannelError,
     http::{Budget, Connection, Method},
 };
+use garant_verifier::{dial::Address, session::Session};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{
-    error::Error,
-    fmt, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 use tokio::net::UnixStream;
 
 /// The asking end.
 pub(crate) struct Client {
-    socket: PathBuf,
-    connection: Option<Connection>,
+    node: Node,
+    connection: Option<Open>,
+}
+
+/// The node that is asked.
+pub(crate) enum Node {
+    /// This one, by its socket.
+    Near(PathBuf),
+    /// One elsewhere, and what it has to prove first.
+    Far(Address, Box<Asking>),
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Near(socket) => socket.display().fmt(f),
+            Node::Far(address, _) => address.fmt(f),
+        }
+    }
+}
+
+/// An open connection.
+enum Open {
+    Near(Connection),
+    Far(Box<Session>),
+}
+
+impl Open {
+    fn is_closed(&mut self) -> bool {
+        match self {
+            Open::Near(connection) => connection.is_closed(),
+            Open::Far(session) => session.link().is_closed(),
+        }
+    }
+
+    async fn json(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), NoAnswer> {
+        let answered = match self {
+            Open::Near(connection) => connection.json(method, path, body, BUDGET).await,
+            Open::Far(session) => session.link().json(method, path, body, BUDGET).await,
+        };
+        answered.map(|(status, body)| (status, body.to_vec())).map_err(NoAnswer::Channel)
+    }
 }
 
 impl Client {
     /// Nothing is opened yet.
-    pub(crate) fn new(socket: &Path) -> Client {
-        Client { socket: socket.to_owned(), connection: None }
+    pub(crate) fn new(node: Node) -> Client {
+        Client { node, connection: None }
     }
 
     /// Says what a VM is.
@@ -61,7 +103,7 @@ impl Client {
     }
 
     /// What works on the node.
-    pub(crate) async fn node(&mut self) -> Result<Node, NoAnswer> {
+    pub(crate) async fn node(&mut self) -> Result<node::Node, NoAnswer> {
         self.read(node::PATH).await
     }
 
@@ -90,26 +132,38 @@ impl Client {
     }
 
     async fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Vec<u8>, NoAnswer> {
-        let mut connection = match self.connection.take().filter(|connection| !connection.is_closed()) {
-            Some(connection) => connection,
-            None => self.open().await?,
+        let kept = self.connection.take().map(|mut open| (open.is_closed(), open));
+        let mut connection = match kept {
+            Some((false, open)) => open,
+            _ => self.open().await?,
         };
-        let (status, body) = connection.json(method, path, body, BUDGET).await.map_err(NoAnswer::Channel)?;
+        let (status, body) = connection.json(method, path, body).await?;
         self.connection = Some(connection);
-        if (200..300).contains(&status) { Ok(body.to_vec()) } else { Err(refusal(status, &body)) }
+        if (200..300).contains(&status) { Ok(body) } else { Err(refusal(status, &body)) }
     }
 
-    async fn open(&self) -> Result<Connection, NoAnswer> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(NoAnswer::Closed)?;
-        Connection::open(stream).await.map_err(NoAnswer::Channel)
+    async fn open(&self) -> Result<Open, NoAnswer> {
+        match &self.node {
+            Node::Near(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(NoAnswer::Closed)?;
+                Ok(Open::Near(Connection::open(stream).await.map_err(NoAnswer::Channel)?))
+            }
+            Node::Far(address, asking) => {
+                let session = vouched::connect(address, asking).await;
+                session.map(|session| Open::Far(Box::new(session))).map_err(|fault| match fault {
+                    NotVouched::Away(error) => NoAnswer::Channel(error),
+                    NotVouched::Unproven(failure) => NoAnswer::Unproven(failure),
+                })
+            }
+        }
     }
 
     /// What a person is told; `about` is a VM, or all of them.
     pub(crate) fn failure(&self, about: &dyn fmt::Display, no_answer: &NoAnswer) -> Failure {
-        let place = format!("{about} at {}", self.socket.display());
+        let place = format!("{about} at {}", self.node);
         match no_answer {
             NoAnswer::Closed(error) => {
-                Failure::new(format!("the node cannot be reached: {error}"), self.socket.display(), next_after(error))
+                Failure::new(format!("the node cannot be reached: {error}"), &self.node, next_after(error))
             }
             NoAnswer::Channel(error) => {
                 let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
@@ -121,8 +175,9 @@ impl Client {
                 let place = format!("{place} ({code}, fault of the {})", fault.trim_matches('"'));
                 Failure::new(format!("{title}: {detail}"), place, next)
             }
+            NoAnswer::Unproven(failure) => failure.clone(),
             NoAnswer::Odd { what } => {
-                Failure::new(what, place, "check that the socket is garantd's, of the same release as this program")
+                Failure::new(what, place, "check that garantd answers there, of the same release as this program")
             }
         }
     }
@@ -135,6 +190,8 @@ pub(crate) enum NoAnswer {
     Closed(io::Error),
     /// The node: it broke off or was too slow.
     Channel(ChannelError),
+    /// Nobody was asked: the node has not proven itself.
+    Unproven(Failure),
     /// Whoever the problem says.
     Problem(Box<Problem>),
     /// The node, or what answers in its place: this is no answer of garantd.
