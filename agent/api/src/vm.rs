@@ -170,7 +170,7 @@ pub enum Level {
 
 impl Level {
     /// All of them.
-    pub const ALL: [Level; 1] = [Level::Cold];
+    pub const ALL: [Level; 2] = [Level::Cold, Level::Pool];
 }
 
 /// A VM: the answer to `GET /v1/vms/{id}`, and to every request that changes one.
