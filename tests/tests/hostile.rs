@@ -87,6 +87,8 @@ fn a_body_that_is_not_exactly_a_request_is_refused_and_changes_nothing() {
         ("\"vcpus\":1", "\"vcpus\":null"),
         ("\"vcpus\":1", "\"vcpus\":[1]"),
         ("\"vcpus\":1", "\"vcpus\":1,\"limits\":[50]"),
+        ("\"vcpus\":1", "\"vcpus\":1,\"nics\":[[\"lan\",null,null]]"),
+        ("\"vcpus\":1", "\"vcpus\":1,\"nics\":[{\"network\":\"lan,ifname=tap0\"}]"),
         ("\"vcpus\":1", "\"vcpus\":1,\"limits\":{\"cpu_percent\":0}"),
         ("\"vcpus\":1", "\"vcpus\":1,\"__proto__\":{}"),
         ("\"memory_mib\":64", "\"memory_mib\":18446744073709551616"),

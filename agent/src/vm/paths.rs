@@ -53,7 +53,8 @@ impl<'a> Path<'a> {
 
     /// Whether a path is about VMs, whatever it names.
     pub fn is_about_vms(path: &str) -> bool {
-        [openapi::PATH, node::PATH].contains(&path) || [vm::PATH, event::PATH].iter().any(|prefix| below(path, prefix).is_some())
+        [openapi::PATH, node::PATH].contains(&path)
+            || [vm::PATH, event::PATH].iter().any(|prefix| below(path, prefix).is_some())
     }
 
     /// The methods by which it is asked.

@@ -5,8 +5,8 @@ use crate::{
     client::ClientName,
     event::{Event, Events, Gap},
     problem::{Code, Fault, Problem},
-    spec::{Accelerator, Access, Disk, Ensure, Kernel, Limits, Machine, Spec},
-    vm::{Act, Level, List, State, Times, Verb, Vm},
+    spec::{Accelerator, Access, Disk, Ensure, Kernel, Limits, Machine, Nic, Spec},
+    vm::{Act, Interface, Level, List, State, Times, Verb, Vm},
 };
 use alloc::{
     borrow::ToOwned,
@@ -103,8 +103,15 @@ fn every_verb_has_its_path_and_every_path_is_described() {
     let found = keys(&document()["paths"]);
     let verbs = Verb::ALL.iter().filter(|verb| **verb != Verb::Delete);
     let mut expected: BTreeSet<String> = verbs.map(|verb| format!("{}/{{id}}/{verb}", crate::vm::PATH)).collect();
-    let others =
-        ["/v1/openapi.json", "/v1/node", "/v1/vms", "/v1/vms/{id}", "/v1/vms/{id}/console", "/v1/events", "/v1/events/{after}"];
+    let others = [
+        "/v1/openapi.json",
+        "/v1/node",
+        "/v1/vms",
+        "/v1/vms/{id}",
+        "/v1/vms/{id}/console",
+        "/v1/events",
+        "/v1/events/{after}",
+    ];
     expected.extend(others.map(str::to_owned));
     assert_eq!(found, expected);
     assert_eq!(
@@ -123,6 +130,7 @@ fn every_field_of_a_request_is_described_and_no_other_is_taken() {
         ("Kernel", fields::<Kernel>()),
         ("Disk", fields::<Disk>()),
         ("Limits", fields::<Limits>()),
+        ("Nic", fields::<Nic>()),
     ] {
         let schema = schema(name);
         assert_eq!(keys(&schema["properties"]), fields, "{name}");
@@ -156,6 +164,8 @@ fn every_limit_is_the_one_that_is_checked() {
         (&properties["memory_mib"]["minimum"], budget::MEMORY_MIB_MIN),
         (&properties["memory_mib"]["maximum"], budget::MEMORY_MIB_MAX),
         (&schema("Limits")["properties"]["cpu_percent"]["maximum"], budget::CPU_PERCENT),
+        (&properties["nics"]["maxItems"], u64::try_from(budget::NICS).unwrap()),
+        (&schema("NetworkName")["maxLength"], u64::try_from(budget::NETWORK_NAME_BYTES).unwrap()),
         (&properties["disks"]["maxItems"], u64::try_from(budget::DISKS).unwrap()),
         (&schema("Stop")["properties"]["grace_s"]["maximum"], budget::GRACE_S),
         (&schema("VmId")["maxLength"], u64::try_from(budget::VM_ID_BYTES).unwrap()),
@@ -223,6 +233,10 @@ fn no_field_of_an_answer_is_left_out_of_the_document() {
     .unwrap();
     vm.reason = Some("why".into());
     vm.degraded = Some("it does not answer".into());
+    let nic = json!({ "network": "lan", "mac": "02:00:00:00:00:01", "address": "10.0.0.5", "prefix_bits": 24, "gateway": "10.0.0.1" });
+    assert_eq!(keys(&nic), keys(&schema("Interface")["properties"]));
+    is_described::<Interface>("Interface", &nic);
+    vm.nics = [from_value(nic).unwrap()].into();
     vm.times.guest_ready = Some(1);
     vm.times.ended = Some(2);
     vm.owner = Some("shop".parse::<ClientName>().unwrap());
