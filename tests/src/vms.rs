@@ -1,7 +1,12 @@
 //! VMs of a real node: a guest of a few instructions, an image store, and requests over the node's Unix socket.
 
 use crate::garantd::Garantd;
-use garant_attest::engine::sha256;
+use garant_attest::{
+    cbor,
+    engine::sha256,
+    ledger::{Act, Content, SentEntry},
+    wire::{Entries, LedgerAsk},
+};
 use garant_channel::engine::FastEngine;
 use serde_json::{Value, json};
 use std::{
@@ -179,6 +184,29 @@ pub fn console_with(node: &Garantd, id: &str, words: &str) -> String {
         }
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// All acts that the TPM has of the ledger, once so many are extended.
+pub fn acts(node: &Garantd, count: usize) -> Vec<Act> {
+    let started = Instant::now();
+    loop {
+        let (status, body) = ask(node, "POST", "/v1/ledger", &cbor::encode(&LedgerAsk::new(1)).unwrap());
+        assert_eq!(status, 200);
+        let sent = Entries::decode(&body).unwrap();
+        if sent.2.len() >= count || started.elapsed() > PATIENCE {
+            let act = |entry: &SentEntry<'_>| match &entry.content {
+                Content::Open { body, .. } => Act::decode(entry.kind, body).unwrap(),
+                Content::Hidden(_) => panic!("the local socket sees bodies"),
+            };
+            return sent.2.iter().map(act).collect();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What kinds of acts these are.
+pub fn kinds(acts: &[Act]) -> Vec<String> {
+    acts.iter().map(|act| act.kind().to_string()).collect()
 }
 
 /// The VMM processes below a node's keeper.

@@ -1,15 +1,11 @@
 //! The pool on a real node: VMMs that wait, what a start gets of them, and what is left of them after accidents.
 
-use garant_attest::{
-    cbor,
-    ledger::{Act, Content, EntryKind},
-    wire::{Entries, LedgerAsk},
-};
+use garant_attest::ledger::Act;
 use garant_tests::{
     garantd::Garantd,
     swtpm::Swtpm,
     verifier::Verifier,
-    vms::{Images, READER, act, ask, ask_json, console_with, ensure, state, vmms},
+    vms::{Images, READER, act, acts, ask_json, console_with, ensure, kinds, state, vmms},
 };
 use serde_json::{Value, json};
 use std::{
@@ -79,26 +75,6 @@ impl Scene {
     fn level(&self, id: &str, spec: &Value) -> String {
         self.start(id, spec)["level"].as_str().unwrap().to_owned()
     }
-
-    fn entries(&self, count: usize) -> Vec<Act> {
-        let started = Instant::now();
-        loop {
-            let (_, body) = ask(&self.node, "POST", "/v1/ledger", &cbor::encode(&LedgerAsk::new(1)).unwrap());
-            let sent = Entries::decode(&body).unwrap();
-            if sent.2.len() >= count || started.elapsed() > PATIENCE {
-                let act = |kind: EntryKind, content: &Content<'_>| match content {
-                    Content::Open { body, .. } => Act::decode(kind, body).unwrap(),
-                    Content::Hidden(_) => panic!("the local socket sees bodies"),
-                };
-                return sent.2.iter().map(|entry| act(entry.kind, &entry.content)).collect();
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-fn kinds(acts: &[Act]) -> Vec<String> {
-    acts.iter().map(|act| act.kind().to_string()).collect()
 }
 
 /// A table of the pool.
@@ -166,7 +142,7 @@ fn what_may_run_is_in_the_tpm_before_it_waits_and_a_start_names_it() {
     let shown = links();
     assert!(shown["links"].to_string().contains(&may_run), "{shown} {}", scene.node.log());
     assert_eq!(scene.level("web", &scene.images.spec()), "pool");
-    let acts = scene.entries(3);
+    let acts = acts(&scene.node, 3);
     assert_eq!(kinds(&acts), ["ready", "start", "started"], "one entry for all of a shape");
     let Act::Start { ready, .. } = &acts[1] else { panic!("{acts:?}") };
     assert_eq!(*ready, Some(1));
@@ -307,7 +283,7 @@ fn a_server_that_dies_leaks_no_member_and_keeps_the_vm_that_came_from_the_pool()
     assert_eq!(kept.len(), 1, "one ran and was kept, all that waited were ended: {running:?} {after:?}");
     assert!(console_with(&scene.node, "web", "b\nb").contains("b\nb"));
     assert_eq!(scene.level("next", &scene.images.spec()), "pool");
-    let acts = scene.entries(5);
+    let acts = acts(&scene.node, 5);
     assert_eq!(kinds(&acts), ["ready", "start", "started", "start", "started"], "what is ready was said once");
     for id in ["web", "next"] {
         assert_eq!(ask_json(&scene.node, "DELETE", &format!("/v1/vms/{id}"), &json!({ "generation": 1 })).0, 200);

@@ -1,17 +1,13 @@
 //! A server that is killed at any step of a request: afterwards each VM is what one of the two sides of that step makes of it,
 //! its processes are those that the list has, and nothing else is left. `GARANT_ROUNDS` says how often (`make soak`).
 
-use garant_attest::{
-    cbor,
-    ledger::{Act, Content, EntryKind},
-    wire::{Entries, LedgerAsk},
-};
+use garant_attest::ledger::Act;
 use garant_tests::{
     garantd::Garantd,
     killer::{Watched, kill_at_step},
     share_oracle::Random,
     swtpm::Swtpm,
-    vms::{Images, ask, ask_json, try_ask, vmms},
+    vms::{Images, acts, ask, ask_json, try_ask, vmms},
 };
 use serde_json::{Value, json};
 use std::{
@@ -24,19 +20,20 @@ use std::{
 fn a_server_killed_at_any_step_loses_no_vm_and_doubles_none_and_leaves_nothing() {
     let rounds: u64 = std::env::var("GARANT_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
     let boots = rounds.div_ceil(ROUNDS_OF_A_BOOT);
-    // Two boots at a time: a round mostly waits for the keeper to start the next server.
+    // Two boots at a time, one of a node with a pool: a round mostly waits for the keeper to start the next server.
     let all: Vec<Steps> = thread::scope(|scope| {
         let half = |first: u64| scope.spawn(move || boots_of(first, boots));
         [half(0), half(1)].map(|half| half.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))).into()
     });
     let Some(steps) = all.into_iter().reduce(Steps::with) else { return };
-    println!("killed {} times, at {}", steps.kills, steps.summary());
+    assert!(steps.from_pool > 0, "the pool served nothing");
+    println!("killed {} times, at {}; {} starts from the pool", steps.kills, steps.summary(), steps.from_pool);
 }
 
-/// Every second boot from this one on.
+/// Every second boot from this one on; those of odd numbers have a pool.
 fn boots_of(first: u64, boots: u64) -> Steps {
     let mut steps = Steps::default();
-    let Some(mut scene) = Scene::new() else { return steps };
+    let Some(mut scene) = Scene::new(first as usize % 2) else { return steps };
     for seed in (first..boots).step_by(2) {
         scene.boot(seed, &mut steps);
     }
@@ -49,6 +46,8 @@ struct Steps {
     of: BTreeMap<&'static str, u64>,
     killed: BTreeMap<&'static str, BTreeSet<u64>>,
     kills: u64,
+    /// Starts that the pool served.
+    from_pool: usize,
 }
 
 impl Steps {
@@ -61,6 +60,7 @@ impl Steps {
             self.killed.entry(verb).or_default().extend(steps);
         }
         self.kills += other.kills;
+        self.from_pool += other.from_pool;
         self
     }
 
@@ -95,21 +95,33 @@ struct Scene {
     images: Images,
     spec: Value,
     state: tempfile::TempDir,
+    /// So many VMMs wait in the pool, and what says so.
+    pool: (usize, String),
 }
 
 impl Scene {
-    fn new() -> Option<Scene> {
+    fn new(pool: usize) -> Option<Scene> {
         let (tpm, images) = (Swtpm::provisioned("sha256")?, Images::build()?);
         let mut spec = images.spec();
-        spec["disks"] = json!([{ "image": images.add(&[7; 65536]), "access": "overlay" }]);
-        Some(Scene { tpm, images, spec, state: tempfile::tempdir().unwrap() })
+        let (disk, other) = (images.add(&[7; 65536]), images.add(&[8; 65536]));
+        spec["disks"] = json!([{ "image": disk, "access": "overlay" }]);
+        let table = format!(
+            "[[vms.pool]]\nready = {pool}\nmachine = 'microvm'\nvcpus = 1\nmemory_mib = 64\n\
+             kernel = {{ image = '{}', command_line = 'console=ttyS0' }}\n\
+             disks = [{{ access = 'overlay', images = ['{disk}', '{other}'] }}]\n",
+            images.kernel
+        );
+        Some(Scene { tpm, images, spec, state: tempfile::tempdir().unwrap(), pool: (pool, table) })
     }
 
     /// One boot with a few accidents; all that it had is gone afterwards.
     fn boot(&mut self, seed: u64, steps: &mut Steps) {
-        let options = format!("state_dir = '{}'\n{}", self.state.path().display(), self.images.options());
+        let options =
+            format!("state_dir = '{}'\n{}{}", self.state.path().display(), self.images.options(), self.pool.1);
         let node = Garantd::start(&self.tpm.address(), &options);
-        let mut boot = Boot { node, spec: &self.spec, source: Random(seed + 1), vms: [Vm::default(), Vm::default()] };
+        let (pool, vms) = (self.pool.0, [Vm::default(), Vm::default()]);
+        let mut boot = Boot { node, spec: &self.spec, source: Random(seed + 1), vms, pool };
+        assert_eq!(within(|| vmms(&boot.node).len(), |waiting| *waiting == pool), pool, "the pool is filled");
         let before = boot.inventory();
         for _ in 0..ROUNDS_OF_A_BOOT {
             boot.accident(steps);
@@ -117,6 +129,7 @@ impl Scene {
         (0..boot.vms.len()).for_each(|at| boot.forget(at));
         assert_eq!(boot.settled(&before), before, "what was there before:\n{}", boot.node.log());
         assert_eq!(fs::read_dir(self.state.path()).unwrap().count(), 0, "no file is left");
+        steps.from_pool += boot.node.log().matches("level=pool").count();
         drop(boot);
         self.tpm.power_cycle();
     }
@@ -146,6 +159,8 @@ struct Boot<'a> {
     spec: &'a Value,
     source: Random,
     vms: [Vm; 2],
+    /// So many VMMs wait, whatever happens.
+    pool: usize,
 }
 
 impl Boot<'_> {
@@ -158,6 +173,7 @@ impl Boot<'_> {
         if verb == "ensure" {
             self.vms[at].generation += 1;
         }
+        self.wait_for_pool();
         let (method, path, body) = self.request(at, verb);
         let (step, socket) = (steps.choose(verb, &mut self.source), self.node.socket());
         let server = self.node.server_pid().expect("a server runs");
@@ -195,6 +211,7 @@ impl Boot<'_> {
             if *next == "ensure" {
                 self.vms[at].generation += 1;
             }
+            self.wait_for_pool();
             let (method, path, body) = self.request(at, next);
             let (status, answer) = ask(&self.node, method, &path, &body);
             assert!(status < 300, "{next}: {}\n{}", String::from_utf8_lossy(&answer), self.node.log());
@@ -232,10 +249,23 @@ impl Boot<'_> {
         let (_, list) = ask_json(&self.node, "GET", "/v1/vms", &Value::Null);
         let with_vmm = |vm: &&Value| ["running", "paused"].contains(&vm["state"].as_str().unwrap_or_default());
         let listed = list["vms"].as_array().unwrap().iter().filter(with_vmm).count();
-        let running = within(|| vmms(&self.node).len(), |running| *running == listed);
-        assert_eq!(running, listed, "{what}: processes, and VMs that have one:\n{}", self.node.log());
+        let running = within(|| vmms(&self.node).len(), |running| *running == listed + self.pool);
+        assert_eq!(running, listed + self.pool, "{what}: processes, and VMs that have one:\n{}", self.node.log());
         let open = within(|| open_starts(&self.node), |open| *open == listed);
         assert_eq!(open, listed, "{what}: starts without an end, and VMs that run:\n{}", self.node.log());
+    }
+
+    fn wait_for_pool(&self) {
+        assert!(within(|| self.is_pool_full(), |is_full| *is_full), "the pool is not filled:\n{}", self.node.log());
+    }
+
+    /// Whether the last VMM that was started for the pool waits there; names of such are above all entries.
+    fn is_pool_full(&self) -> bool {
+        let log = self.node.log();
+        let started =
+            log.lines().filter_map(|line| line.split_once("VMM started run=")?.1.split(' ').next()?.parse().ok());
+        let last = started.filter(|run: &u64| *run > u64::MAX / 2).reduce(|_, later| later);
+        last.map_or(self.pool == 0, |run| log.contains(&format!("pool: VMM run={run} waits")))
     }
 
     /// Ends and forgets a VM.
@@ -307,15 +337,9 @@ fn allowed(verb: &str, before: State, is_answered: bool) -> Vec<State> {
 
 /// Starts that have no end, as far as the TPM has the ledger; each has at most one result.
 fn open_starts(node: &Garantd) -> usize {
-    let (status, body) = ask(node, "POST", "/v1/ledger", &cbor::encode(&LedgerAsk::new(1)).unwrap());
-    assert_eq!(status, 200);
-    let act = |kind: EntryKind, content: &Content<'_>| match content {
-        Content::Open { body, .. } => Act::decode(kind, body).unwrap(),
-        Content::Hidden(_) => panic!("the local socket sees bodies"),
-    };
     let mut open = BTreeSet::new();
-    for (number, entry) in (1u64..).zip(Entries::decode(&body).unwrap().2.iter()) {
-        match act(entry.kind, &entry.content) {
+    for (number, act) in (1u64..).zip(acts(node, 0)) {
+        match act {
             Act::Start { .. } => assert!(open.insert(number)),
             Act::Ended { of, .. } | Act::Void(of) => assert!(open.remove(&of), "entry {number} ends {of} again"),
             _ => {}

@@ -1,17 +1,12 @@
 //! VMs on a real node: the real garantd, a real TPM command set, a real QEMU.
 
-use garant_attest::{
-    cbor,
-    ledger::{Act, Content, EntryKind},
-    wire::{Entries, LedgerAsk, Mode},
-    workload::Workload,
-};
+use garant_attest::{wire::Mode, workload::Workload};
 use garant_channel::engine::FastEngine;
 use garant_tests::{
     garantd::Garantd,
     swtpm::Swtpm,
     verifier::Verifier,
-    vms::{Images, act, ask, ask_json, console_with, ensure, state, vmms},
+    vms::{Images, act, acts, ask_json, console_with, ensure, kinds, state, vmms},
 };
 use garant_verifier::{clock::Clock, dial::Link, known::Memory, ledger::Ledger, session::Session};
 use serde_json::{Value, json};
@@ -27,28 +22,6 @@ fn node() -> Option<(Swtpm, Images, Garantd)> {
     let (tpm, images) = (Swtpm::provisioned("sha256")?, Images::build()?);
     let node = Garantd::start(&tpm.address(), &images.options());
     Some((tpm, images, node))
-}
-
-/// All entries of the ledger, once so many are extended.
-fn entries(node: &Garantd, count: usize) -> Vec<Act> {
-    let started = Instant::now();
-    loop {
-        let (status, body) = ask(node, "POST", "/v1/ledger", &cbor::encode(&LedgerAsk::new(1)).unwrap());
-        assert_eq!(status, 200);
-        let sent = Entries::decode(&body).unwrap();
-        if sent.2.len() >= count || started.elapsed() > PATIENCE {
-            let act = |kind: EntryKind, content: &Content<'_>| match content {
-                Content::Open { body, .. } => Act::decode(kind, body).unwrap(),
-                Content::Hidden(_) => panic!("the local socket sees bodies"),
-            };
-            return sent.2.iter().map(|entry| act(entry.kind, &entry.content)).collect();
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn kinds(acts: &[Act]) -> Vec<String> {
-    acts.iter().map(|act| act.kind().to_string()).collect()
 }
 
 fn wait_for(node: &Garantd, id: &str, wanted: &str) -> (String, String) {
@@ -83,7 +56,7 @@ fn a_vm_lives_from_its_definition_to_its_end_and_each_act_is_in_the_ledger() {
     let (status, vm) = ask_json(&node, "DELETE", "/v1/vms/web-1", &json!({ "generation": 1 }));
     assert_eq!((status, vm["state"].as_str()), (200, Some("deleted")), "{vm}");
     assert_eq!(ask_json(&node, "GET", "/v1/vms/web-1", &Value::Null).0, 404);
-    assert_eq!(kinds(&entries(&node, 7)), ["start", "started", "pause", "resume", "stop", "ended", "delete"]);
+    assert_eq!(kinds(&acts(&node, 7)), ["start", "started", "pause", "resume", "stop", "ended", "delete"]);
     let (_, events) = ask_json(&node, "GET", "/v1/events/0", &Value::Null);
     let states: Vec<&str> =
         events["events"].as_array().unwrap().iter().filter_map(|one| one["state"].as_str()).collect();
@@ -111,7 +84,7 @@ fn a_vm_outlives_the_server_that_started_it_and_is_stopped_by_the_next() {
     assert_eq!(act(&node, "runs", "stop").1["state"].as_str(), Some("stopped"));
     assert_eq!(vmms(&node).len(), 1);
     let of_runs = ["start", "started", "start", "started", "pause", "resume", "stop", "ended"];
-    assert_eq!(kinds(&entries(&node, 8)), of_runs, "no act is lost, doubled or void");
+    assert_eq!(kinds(&acts(&node, 8)), of_runs, "no act is lost, doubled or void");
     node.kill_server();
     node.wait_until_ready();
     assert_eq!(state(&node, "runs"), ("stopped".to_owned(), "it was stopped".to_owned()), "it stays what it became");
@@ -134,7 +107,7 @@ fn a_vmm_that_is_killed_is_a_failure_and_one_that_dies_without_a_server_too() {
     node.wait_until_ready();
     let (state, reason) = wait_for(&node, "one", "failed");
     assert_eq!((state.as_str(), reason.as_str()), ("failed", "it ended while the node had no server"));
-    assert_eq!(kinds(&entries(&node, 6)), ["start", "started", "ended", "start", "started", "ended"]);
+    assert_eq!(kinds(&acts(&node, 6)), ["start", "started", "ended", "start", "started", "ended"]);
 }
 
 #[test]
@@ -221,7 +194,7 @@ fn what_cannot_be_is_refused_with_who_is_at_fault_and_changes_nothing() {
     assert_eq!((again.0, again.1["state"].as_str()), (200, Some("deleted")), "asked again: {}", again.1);
     assert_eq!(put(3).1["code"].as_str(), Some("generation_past"), "a late definition makes no new VM");
     assert!(vmms(&node).is_empty());
-    assert_eq!(kinds(&entries(&node, 1)), ["delete"], "nothing was started");
+    assert_eq!(kinds(&acts(&node, 1)), ["delete"], "nothing was started");
 }
 
 #[test]
@@ -302,7 +275,7 @@ fn a_verifier_sees_what_ran_and_what_runs_and_a_stranger_only_that_something_doe
         assert_eq!(act(&node, id, "start").0, 200);
     }
     assert_eq!(act(&node, "ran", "stop").0, 200);
-    entries(&node, 6);
+    acts(&node, 6);
     assert_eq!(nothing["links"].to_string(), "[]");
     let shown = workload(&local);
     let links = shown["links"].to_string();
@@ -354,7 +327,7 @@ async fn a_verifier_that_holds_entries_asks_only_for_those_that_came_since() {
     for (id, entries_then, messages_then) in [("first", 2, 1), ("second", 4, 2)] {
         assert_eq!(ensure(&node, id, &images.spec()).0, 201);
         assert_eq!(act(&node, id, "start").0, 200, "{}", node.log());
-        entries(&node, entries_then);
+        acts(&node, entries_then);
         let memory = Memory::default();
         let (sent, answer) = session.ask(Mode::Fresh, &memory).await.unwrap();
         let now = session.now().unwrap();

@@ -74,8 +74,8 @@ enum Due {
 pub struct Starting<'a>(&'a Pool);
 
 impl Pool {
-    /// With these shapes, on a node that uses `first` where no accelerator is named, or what [`fill`] finds to work. `told` are the `ready` entries of this
-    /// boot.
+    /// With these shapes, on a node that uses `first` where no accelerator is named, or what [`fill`] finds to work. `told`
+    /// are the `ready` entries of this boot.
     pub fn new(shapes: Vec<Shape>, first: Option<Accelerator>, told: Vec<(u64, Program)>) -> Pool {
         let place = |shape| Place {
             shape: Arc::new(shape),
